@@ -1,0 +1,80 @@
+"""Multiply-accumulates of a module's forward pass, counted layer call by layer call as the papers count them.
+
+The convention of the papers' columns (golden/README.md, ptflops): convolution k*k*C_in*C_out/groups*H_out*W_out
+(+ C_out*H_out*W_out with bias), BatchNorm 2 per element, ReLU 1 per element and call, adaptive average pooling its
+input size, linear in*out + out, everything else 0.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from localgrad.spec import Shape
+
+
+def _conv(out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any, **__: Any) -> Counter[str]:
+    # weight is (C_out, C_in / groups, kh, kw)
+    return Counter(conv=out.numel() * weight[0].numel(), bias=0 if bias is None else out.numel())
+
+
+def _linear(out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Counter[str]:
+    return Counter(linear=x.numel() * weight.shape[0], bias=0 if bias is None else out.numel())
+
+
+def _batch_norm(out: Tensor, *_: Any, **__: Any) -> Counter[str]:
+    return Counter(norm=2 * out.numel())
+
+
+def _relu(out: Tensor, *_: Any, **__: Any) -> Counter[str]:
+    return Counter(relu=out.numel())
+
+
+def _pool(_out: Tensor, x: Tensor, *_: Any, **__: Any) -> Counter[str]:
+    return Counter(pool=x.numel())
+
+
+_RULES: dict[Callable[..., Any], Callable[..., Counter[str]]] = {
+    F.conv1d: _conv, F.conv2d: _conv, F.conv3d: _conv, F.linear: _linear, F.batch_norm: _batch_norm,
+    F.relu: _relu, F.relu_: _relu, torch.relu: _relu, torch.relu_: _relu, Tensor.relu: _relu, Tensor.relu_: _relu,
+    F.adaptive_avg_pool2d: _pool, F.adaptive_avg_pool1d: _pool,
+}  # fmt: skip
+
+
+@final
+class _Counting(TorchFunctionMode):
+    """Adds up the rules over the calls made inside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        rule = _RULES.get(func)
+        if rule is not None and func in (F.relu, F.relu_, torch.relu_, Tensor.relu_):
+            size = args[0].numel() if args else kwargs["input"].numel()
+            self.counts["relu"] += size
+            return func(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if rule is not None:
+            self.counts.update(rule(out, *args, **kwargs))
+        return out
+
+
+def count_macs(module: nn.Module, shape: Shape) -> tuple[Counter[str], Shape]:
+    """Forward MACs of one sample of ``shape`` by kind (conv, linear, bias, norm, relu, pool), and the output's shape.
+
+    Runs a copy of the module in eval mode on the meta device: nothing is computed, the module is not touched.
+    """
+    copied = copy.deepcopy(module).to("meta").eval()
+    with torch.no_grad(), _Counting() as counting:
+        out = copied(torch.empty((1, *shape), device="meta"))
+    return +counting.counts, tuple(out.shape[1:])

@@ -1,0 +1,54 @@
+"""What a local learning method is, and the shape that most supervised ones share."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from localgrad.losses import cross_entropy
+from localgrad.partition import Cut
+from localgrad.spec import AuxSpec, Backbone, Partition, Shape
+from localgrad.unit import Objective, UnitSpec
+
+
+class Method(Protocol):
+    """One paper: where it cuts a network, and the units with their losses. Implementations are frozen dataclasses."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Fields of a Batch that the losses read: a subset of {"y", "image", "views", "pair_similarity"}."""
+        ...
+
+    @property
+    def reach(self) -> int:
+        """How many consecutive units one loss may update; 1 for all but cascades."""
+        ...
+
+    def cut(self, backbone: Backbone, modules: int | None) -> Cut:
+        """The cut to use for ``modules`` when the user gives no partition. Raises LocalgradError on what cannot be."""
+        ...
+
+    def units(self, backbone: Backbone, partition: Partition) -> tuple[UnitSpec, ...]:
+        """The units in the order of the network. Raises LocalgradError when the partition does not suit the method."""
+        ...
+
+
+def unit_name(backbone: Backbone, stop: int, start: int) -> str:
+    """A unit is named by its last block; an empty span (a classifier of its own) by the head."""
+    return backbone.block_names[stop - 1] if stop > start else backbone.head_name
+
+
+def supervised_units(
+    backbone: Backbone, partition: Partition, aux_for: Callable[[int, Shape], AuxSpec], *, recompute: int = 0
+) -> tuple[UnitSpec, ...]:
+    """One unit per span with cross-entropy; the last one ends in the backbone's own head.
+
+    ``aux_for(j, shape)`` describes the auxiliary network of unit j, whose output has ``shape`` (C, H, W).
+    """
+    shapes, units = backbone.shapes(), []
+    last = len(partition) - 1
+    for j, span in enumerate(partition.spans):
+        aux: AuxSpec = backbone.head if j == last else aux_for(j, shapes[span.stop - 1])
+        name = unit_name(backbone, span.stop, span.start)
+        objective = Objective("task", aux, cross_entropy)
+        units.append(UnitSpec(j, name, span, (objective,), recompute=recompute))
+    return tuple(replace(unit, initialise=backbone.initialise) for unit in units)

@@ -1,0 +1,158 @@
+"""The Sequential runtime: one process, one mini-batch at a time, unit after unit."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from localgrad.errors import LocalgradError
+from localgrad.network import LocalNetwork
+from localgrad.spec import Batch
+from localgrad.unit import Terms
+from localgrad.update import OptimizerUpdate, Part, Precision
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+@final
+@dataclass(frozen=True)
+class Step:
+    """What one training step gave: the loss terms of every unit as detached tensors (no device is waited for)."""
+
+    terms: dict[int, Terms]
+
+    @property
+    def losses(self) -> dict[int, dict[str, float]]:
+        """``{unit: {term: value}}`` as numbers."""
+        return {unit: {name: float(value) for name, value in terms.items()} for unit, terms in self.terms.items()}
+
+
+@final
+class Sequential:
+    """Trains a LocalNetwork: each unit forward, backward, update, its graph and gradients freed; then the next.
+
+    ``optimizer(parameters)`` makes an optimiser, one per unit; with ``update="fused"`` one over all units, which steps
+    after the last unit (fewer, larger kernels; all gradients alive). ``accumulate`` splits every mini-batch into so
+    many parts whose gradients add up to that of the mean loss. ``clip`` bounds the gradient norm of each unit.
+    Whatever is drawn inside a step depends on (seed, unit, step) only; ``seed`` defaults to the network's.
+    """
+
+    def __init__(
+        self,
+        net: LocalNetwork,
+        optimizer: MakeOptimizer,
+        *,
+        update: Literal["unit", "fused"] = "unit",
+        precision: Precision | str = Precision.FLOAT32,
+        accumulate: int = 1,
+        clip: float | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if accumulate < 1:
+            raise LocalgradError(f"Sequential: accumulate must be at least 1, got {accumulate}.")
+        if update == "fused" and clip is not None:
+            raise LocalgradError("Sequential: clip is per unit; update='fused' has one optimiser for all units.")
+        self.net = net
+        self.precision = Precision(precision)
+        self.accumulate = accumulate
+        self.steps = 0
+        device = next(net.parameters()).device
+        own_seed = net.seed if seed is None else seed
+        units = net.unit_list()
+
+        def make(parameters: Iterable[nn.Parameter], deferred: bool) -> OptimizerUpdate:
+            made = optimizer(parameters)
+            return OptimizerUpdate(
+                made, seed=own_seed, precision=self.precision, device=device, clip=clip, deferred=deferred
+            )
+
+        if update == "fused":
+            everything = [parameter for unit in units for parameter in unit.trained_parameters()]
+            self.updates = [make(everything, True)] * len(units)
+        else:
+            self.updates = [make(unit.trained_parameters(), False) for unit in units]
+        self.fused = update == "fused"
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """The optimisers in the order of the units; a single one when fused."""
+        return [update.optimizer for update in dict.fromkeys(self.updates)]
+
+    def step(self, batch: Batch) -> Step:
+        """Train every unit on one mini-batch. Nothing is left to call.
+
+        ``batch.step`` names the random draws; None takes the number of steps made so far.
+        Raises LocalgradError when the batch does not fit the network.
+        """
+        check_batch(self.net, batch)
+        if not self.net.training:
+            self.net.train()
+        if batch.step is None:
+            batch = replace(batch, step=self.steps)
+        sums: dict[int, Terms] = {}
+        for part, piece in split(batch, self.accumulate):
+            h = piece.x
+            for index, (unit, update) in enumerate(zip(self.net.unit_list(), self.updates, strict=True)):
+                h, terms = unit.step(h, piece, update, part)
+                if part.weight != 1.0:
+                    before = sums.get(index, {})
+                    terms = {name: before.get(name, 0.0) + part.weight * value for name, value in terms.items()}
+                sums[index] = terms
+        if self.fused:
+            self.updates[0].finish()
+        self.steps += 1
+        return Step(sums)
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate of every parameter group."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+
+
+def split(batch: Batch, parts: int) -> list[tuple[Part, Batch]]:
+    """The mini-batch in at most ``parts`` pieces of nearly equal size, with their shares."""
+    if parts == 1:
+        return [(Part(), batch)]
+    rows = len(batch.x)
+    pieces = []
+    chunks: dict[str, tuple[Tensor, ...]] = {
+        name: value.tensor_split(min(parts, rows))
+        for name in ("x", "y", "image", "views", "pair_similarity")
+        if (value := getattr(batch, name)) is not None
+    }
+    count = len(chunks["x"])
+    for index in range(count):
+        fields: dict[str, Any] = {name: chunk[index] for name, chunk in chunks.items()}
+        piece = replace(batch, **fields)
+        pieces.append((Part(index, len(piece.x) / rows, index == count - 1), piece))
+    return pieces
+
+
+def check_batch(net: LocalNetwork, batch: Batch) -> None:
+    """Raise LocalgradError when a batch does not fit the network.
+
+    The range of labels is checked on the CPU only: elsewhere it would make every step wait for the device. Data read
+    through ``localgrad.data`` was checked when it was loaded.
+    """
+    x, y, image = batch.x, batch.y, net.backbone.image
+    if x.ndim != 1 + len(image) or x.shape[1] != image[0]:
+        raise LocalgradError(
+            f"Batch.x: {net.backbone.name} expects (B, {image[0]}, H, W), got {tuple(x.shape)}. "
+            f"Make the network with image={('channels', *image[1:])!r} or change the images."
+        )
+    missing = sorted(name for name in net.needs if getattr(batch, name) is None)
+    if missing:
+        raise LocalgradError(f"Batch: the method needs {', '.join(missing)}, got None. Give Batch({missing[0]}=...).")
+    if y is not None:
+        if y.shape != (len(x),) or y.dtype != torch.int64:
+            raise LocalgradError(
+                f"Batch.y: expected int64 class indices of shape ({len(x)},), got {y.dtype} of shape {tuple(y.shape)}."
+            )
+        if y.device.type == "cpu" and len(y) and not 0 <= int(y.min()) <= int(y.max()) < net.backbone.num_classes:
+            raise LocalgradError(
+                f"Batch.y: labels must be in 0..{net.backbone.num_classes - 1}, got {int(y.min())}..{int(y.max())}."
+            )

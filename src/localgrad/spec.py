@@ -1,0 +1,137 @@
+"""The data that everything else is made from: blocks, Backbone, Span, Partition, Batch.
+
+All of it is frozen. A block is a description until ``build()``; so an auxiliary network can be made from later blocks
+with other channels or strides, and costs can be computed without allocating a network.
+
+Shape legend, used everywhere: B batch, C channels, H height, W width, K classes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+"""Shape of one sample, without the batch axis: (C, H, W) for feature maps, (C,) for vectors."""
+
+
+@runtime_checkable
+class Block(Protocol):
+    """An indivisible layer of a network: what the papers count as one layer (a residual block, a conv+BN+ReLU)."""
+
+    def build(self) -> nn.Module:
+        """A new module with fresh weights (a wrapped foreign module: the module itself)."""
+        ...
+
+    def rebuild(self, *, in_channels: int, stride: int, groups: int = 1) -> "Block":
+        """The same kind of block for another input, for use inside an auxiliary network."""
+        ...
+
+    def shape(self, shape: Shape) -> Shape:
+        """Shape of the output of one sample, given the shape of its input."""
+        ...
+
+
+class AuxSpec(Protocol):
+    """Description of an auxiliary network. Its module maps h_BCHW to logits_BK or to a dict of named tensors."""
+
+    def build(self) -> nn.Module:
+        """A new module with fresh weights."""
+        ...
+
+
+Initialiser = Callable[[nn.Module], None]
+"""Draws all weights of a freshly built module, in place, from the global random state."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network as an ordered list of named blocks and a head.
+
+    ``name`` and ``arguments`` are the constructor facts: enough to make the same network again.
+    ``block_names`` are dotted paths; the built network is a nested ``nn.Sequential`` under these names.
+    """
+
+    name: str
+    arguments: tuple[tuple[str, object], ...]
+    blocks: tuple[Block, ...]
+    block_names: tuple[str, ...]
+    head: Block
+    head_name: str
+    num_classes: int
+    image: Shape
+    initialise: Initialiser
+
+    def shapes(self, image: Shape | None = None) -> tuple[Shape, ...]:
+        """Shape of one sample after every block."""
+        shape, shapes = image or self.image, []
+        for block in self.blocks:
+            shape = block.shape(shape)
+            shapes.append(shape)
+        return tuple(shapes)
+
+    def facts(self) -> dict[str, object]:
+        """Constructor facts as plain data."""
+        return {"name": self.name, **dict(self.arguments)}
+
+
+@dataclass(frozen=True)
+class Span:
+    """Blocks ``start`` to ``stop`` (exclusive) of a backbone; may be empty.
+
+    ``groups`` are the channel counts of the neuron groups that the span is cut into; ``()`` is one group of all
+    channels.
+    """
+
+    start: int
+    stop: int
+    groups: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Where a backbone is cut: consecutive spans that cover all of its blocks. ``origin`` says how it was made."""
+
+    spans: tuple[Span, ...]
+    origin: str = "explicit"
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One mini-batch and where it stands in the run.
+
+    ``x`` is what the network reads. ``y`` are class indices (int64, B) or None. ``image`` is x in [0, 1] before
+    normalisation, for decoders. ``views`` are 2B rows, the two views of a sample adjacent. ``pair_similarity`` is given
+    by methods that select pairs. ``step`` counts mini-batches from 0 over the whole run; None: the runtime counts.
+    """
+
+    x: Tensor
+    y: Tensor | None = None
+    image: Tensor | None = None
+    views: Tensor | None = None
+    pair_similarity: Tensor | None = None
+    step: int | None = None
+    epoch: int = 0
+
+
+def chain(paths: Sequence[str], modules: Sequence[nn.Module]) -> nn.Sequential:
+    """Modules under dotted paths as nested ``nn.Sequential``s, applied in the order given."""
+    root = nn.Sequential()
+    for path, module in zip(paths, modules, strict=True):
+        *parents, leaf = path.split(".")
+        node = root
+        for parent in parents:
+            if parent not in node._modules:
+                node.add_module(parent, nn.Sequential())
+            child = node._modules[parent]
+            assert isinstance(child, nn.Sequential)
+            node = child
+        node.add_module(leaf, module)
+    return root

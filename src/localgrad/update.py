@@ -1,0 +1,125 @@
+"""How a unit's loss becomes new weights: precision, backward, optimiser. One Update per unit, or one for all."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class Precision(StrEnum):
+    """Number format of forward and backward; weights and optimiser states are always float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """The autocast region of a step; nothing for float32."""
+        if self is Precision.FLOAT32:
+            return nullcontext()
+        return torch.autocast(device.type, dtype=getattr(torch, self.value))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of a mini-batch this is, when gradients are accumulated over several.
+
+    ``weight`` is the part's share of the mini-batch, so that the accumulated gradient is that of the mean.
+    """
+
+    index: int = 0
+    weight: float = 1.0
+    last: bool = True
+
+
+WHOLE = Part()
+
+
+class Update(Protocol):
+    """What ``Unit.step`` does with its loss."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of whatever is drawn inside a step."""
+        ...
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """The precision region of the forward pass."""
+        ...
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of ``loss``."""
+        ...
+
+    def apply(self) -> None:
+        """Step and free the gradients."""
+        ...
+
+
+@final
+class OptimizerUpdate:
+    """Backward and one optimiser step; gradients are freed at once (``zero_grad(set_to_none=True)``).
+
+    ``clip`` bounds the gradient norm of these parameters alone: a norm over units would differ between runtimes.
+    float16 uses a GradScaler of its own. ``deferred`` leaves step and freeing to ``finish`` (one optimiser for all).
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        seed: int = 0,
+        precision: Precision = Precision.FLOAT32,
+        device: torch.device | None = None,
+        clip: float | None = None,
+        deferred: bool = False,
+    ) -> None:
+        self.optimizer = optimizer
+        self.seed = seed
+        self.precision = precision
+        self.clip = clip
+        self.deferred = deferred
+        self.scaler: torch.amp.GradScaler | None = None
+        if precision is Precision.FLOAT16:
+            self.scaler = torch.amp.GradScaler((device or torch.device("cpu")).type)
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """The precision region of the forward pass."""
+        return self.precision.autocast(device)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of ``loss``, scaled under float16."""
+        scaled: Tensor = loss if self.scaler is None else self.scaler.scale(loss)
+        scaled.backward()  # type: ignore[no-untyped-call]
+
+    def apply(self) -> None:
+        """Step and free the gradients, unless deferred."""
+        if not self.deferred:
+            self.finish()
+
+    def finish(self) -> None:
+        """Clip, step, free the gradients."""
+        if self.clip is not None:
+            if self.scaler is not None:
+                self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.parameters(), self.clip)
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def parameters(self) -> Iterable[Tensor]:
+        """All parameters that this update changes."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def scaler_state(self) -> Mapping[str, object]:
+        """State of the GradScaler as plain numbers; empty without one."""
+        state: Mapping[str, object] = {} if self.scaler is None else self.scaler.state_dict()
+        return state
