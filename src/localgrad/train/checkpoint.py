@@ -1,0 +1,167 @@
+"""One checkpoint: a single safetensors file with weights, optimiser state, random state, and the position in the run.
+
+Keys: ``weights.<name in state_dict>``, ``optimizer.<entry>.<parameter name>``, ``random.<device>``. The header holds
+one JSON document: format, facts of the run, progress. Nothing in it can run code. Written atomically.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from localgrad.errors import LocalgradError
+from localgrad.facts import Plain, differences
+from localgrad.runtime import Sequential
+from localgrad.train.record import write_atomic
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+FORMAT = "localgrad checkpoint 1"
+
+MOVABLE = ("device", "data.root", "data.cache", "data.download", "runtime")
+"""Settings that may differ when a run continues: they say where, not what."""
+
+
+@final
+@dataclass
+class Progress:
+    """Where a run stands. ``epoch`` and ``batch`` name the mini-batch to train next."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    metrics_bytes: int = 0
+    seconds: float = 0.0
+    sums: dict[str, dict[str, float]] = field(default_factory=dict)
+    seen: int = 0
+    best: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
+    finished: bool = False
+
+
+def parameter_names(net: nn.Module, optimizer: Optimizer) -> list[str]:
+    """Names of an optimiser's parameters in the order in which its state numbers them."""
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    return [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def optimizer_tensors(loop: Sequential) -> dict[str, Tensor]:
+    """The state of all optimisers by parameter name: the same for one optimiser or one per unit."""
+    tensors = {}
+    for optimizer in loop.optimizers:
+        names = parameter_names(loop.net, optimizer)
+        for index, state in optimizer.state_dict()["state"].items():
+            for entry, value in state.items():
+                if value is not None:
+                    tensors[f"optimizer.{entry}.{names[index]}"] = torch.as_tensor(value)
+    return tensors
+
+
+def save_checkpoint(path: Path, loop: Sequential, facts: Mapping[str, object], progress: Progress) -> None:
+    """Write everything needed to continue bit for bit. Raises LocalgradError; the file before stays whole then."""
+    tensors = {f"weights.{name}": value for name, value in loop.net.state_dict().items()}
+    tensors |= optimizer_tensors(loop)
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available() and next(loop.net.parameters()).is_cuda:
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    header = {
+        "format": FORMAT,
+        "facts": facts,
+        "progress": vars(progress),
+        "scalers": [dict(update.scaler_state()) for update in dict.fromkeys(loop.updates)],
+    }
+    # clone: tensors that share memory are refused; contiguous: so are other memory formats.
+    plain_tensors = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    data = save(plain_tensors, {"localgrad": json.dumps(header)})
+    write_atomic(path, data, "the checkpoint")
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors. Raises LocalgradError when there is none, when it is damaged, or of another program."""
+    if not path.is_file():
+        raise LocalgradError(
+            f"there is no checkpoint at {path}. A run writes one after its first epoch, or when interrupted."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get("localgrad")
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if header else {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise LocalgradError(
+            f"{path} cannot be read as a checkpoint: {error}. It is damaged or no safetensors file."
+        ) from error
+    document = json.loads(header) if header else {}
+    if document.get("format") != FORMAT:
+        raise LocalgradError(
+            f"{path} is not a localgrad checkpoint: expected format {FORMAT!r}, got {document.get('format')!r}."
+        )
+    return document, tensors
+
+
+def check_facts(before: Plain, now: Plain, path: Path) -> None:
+    """Raise LocalgradError that lists every setting in which a run differs from its checkpoint."""
+    changed = [line for line in differences(before, now) if line.split(":")[0] not in MOVABLE]
+    if changed:
+        raise LocalgradError(
+            f"{path} was made with other settings (checkpoint -> now):\n"
+            + "\n".join(f"  {line}" for line in changed)
+            + "\nResume with the same settings, or start a new run with --init-from to take the weights only."
+        )
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """Copy weights by name. Raises LocalgradError that lists what is missing, unexpected or of another shape."""
+    own = module.state_dict()
+    problems = [f"missing: {name}" for name in own if name not in weights]
+    problems += [f"unexpected: {name}" for name in weights if name not in own]
+    problems += [
+        f"shape of {name}: expected {tuple(own[name].shape)}, got {tuple(value.shape)}"
+        for name, value in weights.items()
+        if name in own and own[name].shape != value.shape
+    ]
+    if problems:
+        shown = problems[:8] + ([f"... and {len(problems) - 8} more"] if len(problems) > 8 else [])
+        raise LocalgradError(f"{where} does not fit this network:\n" + "\n".join(f"  {line}" for line in shown))
+    module.load_state_dict(dict(weights))
+
+
+def like(parameter: Tensor, value: Tensor) -> Tensor:
+    """``value`` in the memory format of ``parameter`` if shaped like it: fused optimisers read both side by side."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+
+
+def load_checkpoint(path: Path, loop: Sequential, facts: Plain) -> Progress:
+    """Put a saved run back into ``loop``; returns where it stood. Raises LocalgradError before changing anything."""
+    header, tensors = read_checkpoint(path)
+    check_facts(header["facts"], facts, path)
+    weights = {name.removeprefix("weights."): t for name, t in tensors.items() if name.startswith("weights.")}
+    load_weights(loop.net, weights, str(path))
+    states: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, entry, name = key.split(".", 2)
+            states.setdefault(name, {})[entry] = value
+    parameters = dict(loop.net.named_parameters())
+    for optimizer in loop.optimizers:
+        names = parameter_names(loop.net, optimizer)
+        state = {
+            index: {entry: like(parameters[name], value) for entry, value in states[name].items()}
+            for index, name in enumerate(names)
+            if name in states
+        }
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for update, scaler in zip(dict.fromkeys(loop.updates), header["scalers"], strict=True):
+        if update.scaler is not None:
+            update.scaler.load_state_dict(scaler)
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+    progress = Progress(**header["progress"])
+    loop.steps = progress.step
+    return progress

@@ -1,0 +1,116 @@
+"""The run's records: ``run.json`` (settings and conditions) and ``metrics.jsonl`` (append-only, one row per line).
+
+A row has ``kind``: "epoch" or "end". There are no sentinel values: what was not measured has no key.
+"""
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from localgrad.errors import LocalgradError
+from localgrad.train.run import Run
+from localgrad.version import VERSION
+
+RUN_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
+
+
+def conditions(device: torch.device) -> dict[str, object]:
+    """What a number of this run depends on besides its settings."""
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    return {
+        "localgrad": VERSION,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        **gpu,
+        "command": " ".join(sys.argv),
+    }
+
+
+def write_atomic(path: Path, data: bytes, what: str) -> None:
+    """Replace ``path`` by ``data``, or leave it as it was: no kill and no full disk leaves half a file.
+
+    Raises LocalgradError when the data cannot be written; ``path`` is then untouched.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        kept = f"The one written before is untouched: {path}." if path.exists() else "There was none before."
+        raise LocalgradError(
+            f"{what} was not written to {path} ({len(data)} bytes): {error.strerror or error}. {kept} "
+            "Free some space (or raise the file size limit) and resume."
+        ) from error
+
+
+def write_run(folder: Path, run: Run, device: torch.device) -> None:
+    """Write ``run.json``: origin (how to make the Run again), facts, conditions."""
+    origin = None
+    if run.origin is not None:
+        origin = {
+            "recipe": run.origin.recipe,
+            "arguments": run.origin.arguments,
+            "overrides": run.origin.overrides,
+        }
+    document = {"origin": origin, "facts": run.facts(), "conditions": conditions(device)}
+    write_atomic(folder / RUN_FILE, json.dumps(document, indent=1).encode(), "the run's description")
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The content of ``run.json``. Raises LocalgradError when the folder holds no run or the file is damaged."""
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise LocalgradError(
+            f"{folder} is not a run folder: it has no {RUN_FILE}. Give the folder that `train` printed."
+        )
+    try:
+        document = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise LocalgradError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(document, dict) or not {"origin", "facts"} <= document.keys():
+        raise LocalgradError(f"{path} is not a localgrad run: expected the keys origin and facts.")
+    return document
+
+
+@final
+class MetricsLog:
+    """Appends rows to ``metrics.jsonl``, each flushed at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / METRICS_FILE
+
+    def append(self, row: dict[str, object]) -> None:
+        """Write one row. Raises LocalgradError when the disk is full."""
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise LocalgradError(f"a row was not written to {self.path}: {error.strerror or error}.") from error
+
+    def size(self) -> int:
+        """Bytes written so far; a checkpoint remembers it."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def truncate(self, size: int) -> None:
+        """Drop what was written after a checkpoint, so that a resumed run has every row once."""
+        if not self.path.exists() and size == 0:
+            return
+        if self.size() < size:
+            raise LocalgradError(
+                f"{self.path} is shorter than the checkpoint says ({self.size()} of {size} bytes): rows were lost. "
+                "Restore the file, or train anew in another folder."
+            )
+        os.truncate(self.path, size)

@@ -1,0 +1,140 @@
+"""Run: everything a training needs, as one frozen object of specs. A recipe is a function that returns one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from localgrad.data import Data, DataError
+from localgrad.errors import LocalgradError, RunError
+from localgrad.facts import plain
+from localgrad.method import Method
+from localgrad.network import LocalNetwork, find_partition
+from localgrad.partition import Cut
+from localgrad.spec import Backbone, Partition
+from localgrad.train.optim import SGD, OptimizerSpec
+from localgrad.train.schedule import Cosine, Schedule
+from localgrad.update import Precision
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a Run came from: the recipe's reference, its keywords, and what the command line changed in the Run."""
+
+    recipe: str
+    arguments: dict[str, object] = field(default_factory=dict)
+    overrides: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training. Everything is data: nothing is built, read or written before ``train``.
+
+    ``modules`` or ``partition`` cut the backbone (neither: the method's default). ``batch_size`` is what one step
+    trains on; ``accumulate`` splits it into parts. ``val_fraction`` of the training split is held out, stratified,
+    and the best epoch is then chosen on it; with 0 the best test epoch is recorded beside the last one, which is the
+    headline. ``init_from`` is an exported file, a run folder or a checkpoint to take the network's weights from.
+    ``out`` is the run's folder. ``device`` "auto" takes CUDA where there is one.
+    """
+
+    backbone: Backbone
+    method: Method
+    data: Data
+    epochs: int
+    optimizer: OptimizerSpec = field(default_factory=SGD)
+    schedule: Schedule = field(default_factory=Cosine)
+    modules: int | None = None
+    partition: Partition | Cut | None = None
+    batch_size: int = 128
+    seed: int = 0
+    precision: Precision = Precision.FLOAT32
+    channels_last: bool = True
+    update: Literal["unit", "fused"] = "unit"
+    accumulate: int = 1
+    clip: float | None = None
+    val_fraction: float = 0.0
+    init_from: Path | None = None
+    runtime: Literal["sequential"] = "sequential"
+    device: str = "auto"
+    out: Path | None = None
+    origin: Origin | None = None
+
+    def network(self) -> LocalNetwork:
+        """The network with its initial weights, on the CPU. Raises LocalgradError when method or cut do not fit."""
+        spans = find_partition(self.backbone, self.method, self.modules, self.partition)
+        return LocalNetwork(self.backbone, self.method.units(self.backbone, spans), seed=self.seed)
+
+    def torch_device(self) -> torch.device:
+        """The device that ``device`` names."""
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def facts(self) -> dict[str, object]:
+        """All settings as nested plain data: saved, compared on resume, printed. Without ``out`` and ``origin``."""
+        everything = plain(self)
+        assert isinstance(everything, dict)
+        return {name: value for name, value in everything.items() if name not in ("out", "origin", "kind")}
+
+    def check(self) -> None:
+        """Raise RunError with all problems that can be seen before any work."""
+        problems = list(self.problems())
+        if problems:
+            raise RunError(problems)
+
+    def problems(self) -> Iterator[str]:
+        """Everything that is wrong, each as one sentence or two."""
+        for name, lowest in (("epochs", 1), ("batch_size", 1), ("accumulate", 1)):
+            if getattr(self, name) < lowest:
+                yield f"{name} must be at least {lowest}, got {getattr(self, name)}."
+        if self.accumulate > self.batch_size:
+            yield f"accumulate={self.accumulate} must not be larger than batch_size={self.batch_size}, which it splits."
+        if not 0 <= self.val_fraction < 1:
+            yield f"val_fraction must be in [0, 1), got {self.val_fraction}."
+        if self.clip is not None and not self.clip > 0:
+            yield f"clip must be above 0, got {self.clip}."
+        if self.clip is not None and self.update == "fused":
+            yield "clip is per unit, update='fused' has one optimiser for all units: leave one of them out."
+        yield from self.optimizer.problems()
+        yield from self._device_problems()
+        if self.init_from is not None and not self.init_from.exists():
+            yield f"init_from: {self.init_from} does not exist."
+        try:
+            with torch.device("meta"):
+                self.network()
+        except LocalgradError as error:
+            yield str(error)
+        try:
+            yield from self.data.problems()
+        except DataError as error:
+            yield str(error)
+        yield from fit_problems(self.backbone, self.data.name, self.data.image, self.data.num_classes)
+
+    def _device_problems(self) -> Iterator[str]:
+        try:
+            device = self.torch_device()
+        except RuntimeError:
+            yield f"device {self.device!r} is unknown: take auto, cpu, cuda or cuda:N."
+            return
+        if device.type == "cuda" and not torch.cuda.is_available():
+            yield f"device {self.device!r}: this machine's torch finds no CUDA device. Take cpu or auto."
+        if self.precision is Precision.FLOAT16 and device.type == "cpu":
+            yield "precision float16 needs a GPU; on the CPU take bfloat16."
+
+
+def fit_problems(
+    backbone: Backbone, data_name: str, image: tuple[int, int, int] | None, num_classes: int | None
+) -> Iterator[str]:
+    """Where a backbone and a data set disagree; None in the data is not known yet and checked after loading."""
+    if image is not None and image[0] != backbone.image[0]:
+        yield (
+            f"{backbone.name} reads images of {backbone.image[0]} channels, {data_name} has {image[0]} "
+            f"(image shape {tuple(image)}). Make the backbone with image={tuple(image)}."
+        )
+    if num_classes is not None and num_classes != backbone.num_classes:
+        yield (
+            f"{backbone.name} has {backbone.num_classes} classes, {data_name} has {num_classes}. "
+            f"Make the backbone with num_classes={num_classes}."
+        )

@@ -1,0 +1,69 @@
+"""Weights without a run: exported files, and what a run may start from.
+
+An exported file is safetensors with the plain network's weights and, in the header, the constructor facts of its
+backbone: nothing else, so equal weights give equal bytes.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from localgrad.errors import LocalgradError
+from localgrad.facts import plain
+from localgrad.network import LocalNetwork
+from localgrad.spec import Backbone
+from localgrad.train.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from localgrad.train.record import write_atomic
+
+EXPORT_FORMAT = "localgrad weights 1"
+
+
+def export_bytes(backbone: Backbone, weights: Mapping[str, Tensor]) -> bytes:
+    """The exported file of a network with these weights (its plain state_dict)."""
+    header = {"format": EXPORT_FORMAT, "backbone": plain(backbone)}
+    contiguous = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+    # One header entry only: the order of several is not fixed.
+    return save(contiguous, {"localgrad": json.dumps(header, sort_keys=True)})
+
+
+def export_weights(net: LocalNetwork, path: Path) -> None:
+    """Write the plain network's weights. Raises LocalgradError when the file cannot be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, export_bytes(net.backbone, net.model.state_dict()), "the exported network")
+
+
+def read_exported(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Constructor facts and weights of an exported file. Raises LocalgradError for anything else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("localgrad", "{}"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise LocalgradError(
+            f"{path} cannot be read: {error}. Expected a file that `localgrad export` wrote."
+        ) from error
+    if header.get("format") != EXPORT_FORMAT:
+        raise LocalgradError(
+            f"{path} is not an exported network: expected format {EXPORT_FORMAT!r}, got {header.get('format')!r}."
+        )
+    return header["backbone"], weights
+
+
+def network_weights(path: Path) -> dict[str, Tensor]:
+    """The plain network's weights in an exported file, a checkpoint, or a run folder."""
+    if path.is_dir():
+        path = path / CHECKPOINT_FILE
+    if path.name != CHECKPOINT_FILE:
+        return read_exported(path)[1]
+    _, tensors = read_checkpoint(path)
+    prefix = "weights.model."
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def load_initial_weights(net: LocalNetwork, path: Path) -> None:
+    """Start the plain network from saved weights; auxiliary networks keep theirs. Raises LocalgradError on a misfit."""
+    load_weights(net.model, network_weights(path), str(path))
