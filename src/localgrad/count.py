@@ -8,7 +8,7 @@ input size, linear in*out + out, everything else 0.
 import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from localgrad.spec import Shape
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def _conv(out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any, **__: Any) -> Counter[str]:
@@ -69,12 +71,42 @@ class _Counting(TorchFunctionMode):
         return out
 
 
-def count_macs(module: nn.Module, shape: Shape) -> tuple[Counter[str], Shape]:
-    """Forward MACs of one sample of ``shape`` by kind (conv, linear, bias, norm, relu, pool), and the output's shape.
+def weightless_copy(module: M, device: torch.device | str, *, channels_last: bool = False) -> M:
+    """A deep copy with new, uninitialised parameters and buffers on ``device``: the structure without the weights.
 
-    Runs a copy of the module in eval mode on the meta device: nothing is computed, the module is not touched.
+    No weight is read or copied; shapes, strides, dtypes and ``requires_grad`` are kept, gradients are not.
+    ``channels_last`` lays tensors of four axes out in that format.
     """
-    copied = copy.deepcopy(module).to("meta").eval()
+    # `units` of a LocalNetwork are views past nn.Module's registration: what they hold beside its own is copied too.
+    views = vars(module).get("units", module)
+    memo: dict[int, Any] = {}
+    for own in (module, views):
+        for parameter in own.parameters():
+            memo[id(parameter)] = nn.Parameter(_unfilled(parameter, device, channels_last), parameter.requires_grad)
+        for buffer in own.buffers():
+            memo[id(buffer)] = _unfilled(buffer, device, channels_last)
+    return copy.deepcopy(module, memo)
+
+
+def _unfilled(tensor: Tensor, device: torch.device | str, channels_last: bool) -> Tensor:
+    if channels_last and tensor.ndim == 4:
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device=device, memory_format=torch.channels_last)
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
+
+
+def forward_macs(module: nn.Module, shape: Shape) -> tuple[Counter[str], Any]:
+    """Forward MACs of one sample of ``shape`` by kind (conv, linear, bias, norm, relu, pool), and what came out.
+
+    Runs a copy of the module in eval mode on the meta device: nothing is computed, the module is not touched. The
+    output is whatever the module returns, with a batch axis of 1.
+    """
+    copied = weightless_copy(module, "meta").eval()
     with torch.no_grad(), _Counting() as counting:
         out = copied(torch.empty((1, *shape), device="meta"))
-    return +counting.counts, tuple(out.shape[1:])
+    return +counting.counts, out
+
+
+def count_macs(module: nn.Module, shape: Shape) -> tuple[Counter[str], Shape]:
+    """``forward_macs`` of a module that returns one tensor, and the shape of one sample of it."""
+    counts, out = forward_macs(module, shape)
+    return counts, tuple(out.shape[1:])

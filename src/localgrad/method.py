@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from localgrad.errors import LocalgradError
 from localgrad.losses import cross_entropy
 from localgrad.partition import Cut
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
@@ -44,6 +45,8 @@ def supervised_units(
 
     ``aux_for(j, shape)`` describes the auxiliary network of unit j, whose output has ``shape`` (C, H, W).
     """
+    if any(span.groups for span in partition.spans):
+        raise LocalgradError("partition: this method trains spans whole, got spans with neuron groups.")
     shapes, units = backbone.shapes(), []
     last = len(partition) - 1
     for j, span in enumerate(partition.spans):

@@ -1,11 +1,12 @@
 """LocalNetwork: a network cut into units. ``localize`` makes one."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 from torch import Tensor, nn
 
+from localgrad.backbones.module import check_wrapped, cut_wrapped, relink, wrap
 from localgrad.errors import LocalgradError
 from localgrad.method import Method
 from localgrad.partition import Cut
@@ -30,6 +31,20 @@ def nest(paths: Sequence[str], modules: Sequence[nn.Module]) -> nn.ModuleDict:
     return root
 
 
+def build_model(backbone: Backbone, seed: int) -> tuple[nn.Module, list[nn.Module]]:
+    """The plain network and its blocks, the head last: freshly initialised, or the foreign network as it is."""
+    if backbone.source is not None:
+        return backbone.source.module, [block.build() for block in (*backbone.blocks, backbone.head)]
+    paths = (*backbone.block_names, backbone.head_name)
+    blocks: list[nn.Module] = []
+    for name, block in zip(paths, (*backbone.blocks, backbone.head), strict=True):
+        with seeded(derive_seed(seed, "model", name)):
+            module = block.build()
+            backbone.initialise(module)
+        blocks.append(module)
+    return chain(paths, blocks), blocks
+
+
 @final
 class LocalNetwork(nn.Module):
     """A network and the auxiliary networks of its units.
@@ -38,24 +53,19 @@ class LocalNetwork(nn.Module):
     ``units`` is an ordered ``nn.ModuleList`` of views on both; it owns nothing, so every parameter has one name in
     ``state_dict``, the same for every partition: ``model.<block>...`` or ``aux.<unit>.<objective>...``.
 
-    Initial weights of every block and auxiliary network are a function of (seed, its name).
+    Initial weights of every block and auxiliary network are a function of (seed, its name). A wrapped foreign network
+    is ``model`` itself, with the weights and the ``state_dict`` keys that it has.
     """
 
+    model: nn.Module
     units: nn.ModuleList
 
     def __init__(self, backbone: Backbone, specs: Sequence[UnitSpec], *, seed: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
         self.seed = seed
-        blocks: list[nn.Module] = []
-        for name, block in zip(
-            (*backbone.block_names, backbone.head_name), (*backbone.blocks, backbone.head), strict=True
-        ):
-            with seeded(derive_seed(seed, "model", name)):
-                module = block.build()
-                backbone.initialise(module)
-            blocks.append(module)
-        self.model = chain((*backbone.block_names, backbone.head_name), blocks)
+        self.model, blocks = build_model(backbone, seed)
+        self.training = self.model.training
         head = blocks.pop()
 
         units: list[Unit] = []
@@ -91,6 +101,12 @@ class LocalNetwork(nn.Module):
         self.units.train(mode)
         return self
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LocalNetwork":
+        """What ``to`` and its kin do; the units follow where a foreign network's tensors were replaced."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        relink(self.backbone)
+        return self
+
     def unit_list(self) -> list[Unit]:
         """The units, typed."""
         return [unit for unit in self.units if isinstance(unit, Unit)]
@@ -106,22 +122,44 @@ class LocalNetwork(nn.Module):
 
 
 def localize(
-    model: Backbone,
+    model: Backbone | nn.Module,
     method: Method,
     modules: int | None = None,
     *,
     partition: Partition | Cut | None = None,
+    example: Tensor | None = None,
     seed: int = 0,
 ) -> LocalNetwork:
     """Cut ``model`` into units that learn by ``method``.
 
-    ``modules=K`` takes the papers' table for this network (or says which Ks there are); ``partition`` takes any cut or
-    explicit spans instead. Initial weights are a function of ``seed`` and the names of blocks.
+    ``model`` is a Backbone, or any classification network with an ``example`` batch (B, C, H, W): its own modules and
+    weights are then used in place (``backbones.module.wrap``). ``modules=K`` takes the papers' table for this network
+    (or says which Ks there are), equal MACs for a foreign one; ``partition`` takes any cut or explicit spans instead.
+    Initial weights are a function of ``seed`` and the names of blocks; a foreign network keeps its own.
 
-    Raises LocalgradError when the cut does not fit the network or the method.
+    Raises LocalgradError when the network cannot be cut, or the cut does not fit the network or the method.
     """
-    spans = find_partition(model, method, modules, partition)
-    return LocalNetwork(model, method.units(model, spans), seed=seed)
+    if not isinstance(model, Backbone | nn.Module):
+        raise LocalgradError(
+            f"localize: model must be a Backbone such as backbones.resnet32(), or an nn.Module with example=, "
+            f"got {type(model).__name__}."
+        )
+    if isinstance(method, type):
+        raise LocalgradError(f"localize: method must be an instance, got the class: write {method.__name__}().")
+    if isinstance(model, Backbone):
+        if example is not None:
+            raise LocalgradError(f"localize: {model.name} knows its images, {model.image}: leave example out.")
+        backbone = model
+    elif example is None:
+        raise LocalgradError(
+            f"localize: {type(model).__name__} is an nn.Module, so it needs an example batch to be traced with: "
+            "example=torch.zeros(1, 3, 224, 224)."
+        )
+    else:
+        backbone = wrap(model, example)
+    spans = find_partition(backbone, method, modules, partition)
+    check_wrapped(backbone, spans)
+    return LocalNetwork(backbone, method.units(backbone, spans), seed=seed)
 
 
 def find_partition(
@@ -129,16 +167,18 @@ def find_partition(
 ) -> Partition:
     """The partition asked for, checked to cover every block once, in order."""
     if partition is None:
-        return method.cut(backbone, modules)(backbone)
+        return cut_wrapped(backbone, method.cut(backbone, modules))(backbone)
     spans = partition if isinstance(partition, Partition) else partition(backbone)
     if modules is not None and modules != len(spans):
         raise LocalgradError(f"modules={modules} contradicts partition, which has {len(spans)} spans: give only one.")
     stop = 0
-    for span in spans.spans:
+    for index, span in enumerate(spans.spans):
         if span.start != stop or span.stop < span.start:
             raise LocalgradError(
                 f"partition: spans must follow each other from block 0, got {[(s.start, s.stop) for s in spans.spans]}."
             )
+        if len(span) == 0 and index != len(spans) - 1:
+            raise LocalgradError(f"partition: only the last span may be empty, got an empty span {index}.")
         stop = span.stop
     if stop != len(backbone.blocks):
         raise LocalgradError(

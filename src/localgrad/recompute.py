@@ -4,22 +4,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
 @contextmanager
-def frozen_statistics(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Normalise by batch statistics without updating the running ones: for the second forward of the same batch."""
-    norms = [part for module in modules for part in module.modules() if isinstance(part, _BatchNorm)]
-    before = [norm.track_running_stats for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False
+def kept_buffers(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Let the modules work on copies of their buffers: a second forward of the same batch updates no statistics.
+
+    Copies, not switched-off statistics: autograd must save the same tensors as in the first forward.
+    """
+    parts = [part for module in modules for part in module.modules() if part._buffers]
+    before = [dict(part._buffers) for part in parts]
+    for part in parts:
+        part._buffers.update({name: None if b is None else b.clone() for name, b in part._buffers.items()})
     try:
         yield
     finally:
-        for norm, tracked in zip(norms, before, strict=True):
-            norm.track_running_stats = tracked
+        for part, buffers in zip(parts, before, strict=True):
+            part._buffers.update(buffers)
 
 
 def forward_recomputed(layers: Sequence[nn.Module], h: Tensor, segments: int) -> Tensor:
@@ -39,7 +41,7 @@ def forward_recomputed(layers: Sequence[nn.Module], h: Tensor, segments: int) ->
         def contexts(
             part: Sequence[nn.Module] = part,
         ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), frozen_statistics(part)
+            return nullcontext(), kept_buffers(part)
 
         result: Tensor = checkpoint(run, h, use_reentrant=False, context_fn=contexts)
         h, start = result, stop

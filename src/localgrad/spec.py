@@ -12,6 +12,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from localgrad.errors import LocalgradError
+
 Shape = tuple[int, ...]
 """Shape of one sample, without the batch axis: (C, H, W) for feature maps, (C,) for vectors."""
 
@@ -46,11 +48,23 @@ Initialiser = Callable[[nn.Module], None]
 
 
 @dataclass(frozen=True)
+class Source:
+    """The foreign network whose modules the blocks of a Backbone use in place.
+
+    ``crossings`` say where no border can be, and which values cross there.
+    """
+
+    module: nn.Module
+    crossings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Backbone:
     """A network as an ordered list of named blocks and a head.
 
     ``name`` and ``arguments`` are the constructor facts: enough to make the same network again.
-    ``block_names`` are dotted paths; the built network is a nested ``nn.Sequential`` under these names.
+    ``block_names`` are dotted paths; the built network is a nested ``nn.Sequential`` under these names. With a
+    ``source`` the network is that module itself: it keeps its weights and names, and only auxnets are initialised.
     """
 
     name: str
@@ -62,6 +76,7 @@ class Backbone:
     num_classes: int
     image: Shape
     initialise: Initialiser
+    source: Source | None = None
 
     def shapes(self, image: Shape | None = None) -> tuple[Shape, ...]:
         """Shape of one sample after every block."""
@@ -130,6 +145,8 @@ def chain(paths: Sequence[str], modules: Sequence[nn.Module]) -> nn.Sequential:
         for parent in parents:
             if parent not in node._modules:
                 node.add_module(parent, nn.Sequential())
+            elif parent != next(reversed(node._modules)):
+                raise LocalgradError(f"block names: {path!r} comes after {parent!r} was left; keep it together.")
             child = node._modules[parent]
             assert isinstance(child, nn.Sequential)
             node = child

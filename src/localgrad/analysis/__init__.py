@@ -1,0 +1,4 @@
+"""What can be learned about a network from outside its training."""
+
+from localgrad.analysis.audit import Audit as Audit
+from localgrad.analysis.audit import audit as audit

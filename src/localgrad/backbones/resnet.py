@@ -79,6 +79,8 @@ def cifar_resnet(
         raise LocalgradError(
             f"cifar_resnet: layers must be 6n + 2 (8, 14, 20, 26, 32, ...), got {layers}. Nearest: {near}."
         )
+    if len(image) != 3 or min(image) < 1:
+        raise LocalgradError(f"cifar_resnet: image must be (channels, height, width), all above 0, got {image}.")
     if num_classes < 2:
         raise LocalgradError(f"cifar_resnet: num_classes must be at least 2, got {num_classes}.")
     widths = [round(base * width) for base in (16, 16, 32, 64)]

@@ -136,6 +136,9 @@ class AugLocal:
             uniform_net = Truncated(copies, PooledLinear(backbone.shapes()[-1][0], backbone.num_classes)).build()
         counts, _ = count_macs(uniform_net, shape)
         channels, positions = shape[0], shape[1] * shape[2]
+        depth = len(copies)
+        if depth == 0:
+            return ()
 
         def macs(width: int) -> int:
             return positions * kernel**2 * (channels * width + (depth - 1) * width**2) + width * backbone.num_classes

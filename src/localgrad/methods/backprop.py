@@ -19,7 +19,7 @@ def _whole_network(who: str, modules: int | None) -> Cut:
 
 def _no_auxnet(unit: int, shape: Shape) -> AuxSpec:
     raise LocalgradError(
-        f"backpropagation needs a partition of one span, got one that ends a unit {unit} inside the network."
+        f"backpropagation needs a partition of one span, got one that ends unit {unit} inside the network."
     )
 
 

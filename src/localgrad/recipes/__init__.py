@@ -1,0 +1,1 @@
+"""Recipes: functions that return a Run. The signature of a recipe is its command line."""

@@ -1,20 +1,22 @@
 """The Sequential runtime: one process, one mini-batch at a time, unit after unit."""
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from localgrad.errors import LocalgradError
+from localgrad.errors import LocalgradError, nearest
 from localgrad.network import LocalNetwork
-from localgrad.spec import Batch
+from localgrad.spec import Batch, Shape
 from localgrad.unit import Terms
 from localgrad.update import OptimizerUpdate, Part, Precision
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+Mode = Literal["unit", "fused"]
 
 
 @final
@@ -45,30 +47,43 @@ class Sequential:
         net: LocalNetwork,
         optimizer: MakeOptimizer,
         *,
-        update: Literal["unit", "fused"] = "unit",
+        update: Mode = "unit",
         precision: Precision | str = Precision.FLOAT32,
         accumulate: int = 1,
         clip: float | None = None,
         seed: int | None = None,
     ) -> None:
+        for name, word, words in (("update", update, get_args(Mode)), ("precision", precision, [*Precision])):
+            if word not in words:
+                raise LocalgradError(f"Sequential: {name} {str(word)!r} is unknown. {nearest(str(word), words)}")
         if accumulate < 1:
             raise LocalgradError(f"Sequential: accumulate must be at least 1, got {accumulate}.")
+        if clip is not None and not clip > 0:
+            raise LocalgradError(f"Sequential: clip bounds a gradient norm and must be above 0, got {clip}.")
         if update == "fused" and clip is not None:
             raise LocalgradError("Sequential: clip is per unit; update='fused' has one optimiser for all units.")
         self.net = net
         self.precision = Precision(precision)
         self.accumulate = accumulate
         self.steps = 0
+        self.single_rows: set[Shape] = set()
         device = next(net.parameters()).device
         own_seed = net.seed if seed is None else seed
         units = net.unit_list()
 
-        def make(parameters: Iterable[nn.Parameter], deferred: bool) -> OptimizerUpdate:
+        def make(parameters: Sequence[nn.Parameter], deferred: bool) -> OptimizerUpdate:
             made = optimizer(parameters)
+            check_optimizer(made, parameters)
             return OptimizerUpdate(
                 made, seed=own_seed, precision=self.precision, device=device, clip=clip, deferred=deferred
             )
 
+        for unit in units:
+            if not unit.trained_parameters():
+                raise LocalgradError(
+                    f"Sequential: unit {unit.name!r} has no parameter that requires a gradient. Freeze single blocks, "
+                    "or merge the unit with the next one."
+                )
         if update == "fused":
             everything = [parameter for unit in units for parameter in unit.trained_parameters()]
             self.updates = [make(everything, True)] * len(units)
@@ -87,7 +102,14 @@ class Sequential:
         ``batch.step`` names the random draws; None takes the number of steps made so far.
         Raises LocalgradError when the batch does not fit the network.
         """
-        check_batch(self.net, batch)
+        check_batch(self.net, batch, self.precision)
+        shape = tuple(batch.x.shape[1:])
+        if len(batch.x) < 2 * self.accumulate and shape not in self.single_rows:
+            check_single_row(self.net, shape)
+            self.single_rows.add(shape)
+        # Gradients that somebody else left, or a step that was interrupted, are no part of this step.
+        for made in self.optimizers:
+            made.zero_grad(set_to_none=True)
         if not self.net.training:
             self.net.train()
         if batch.step is None:
@@ -132,17 +154,65 @@ def split(batch: Batch, parts: int) -> list[tuple[Part, Batch]]:
     return pieces
 
 
-def check_batch(net: LocalNetwork, batch: Batch) -> None:
+def check_optimizer(made: object, parameters: Sequence[nn.Parameter]) -> None:
+    """Raise LocalgradError unless the user's function gave an optimiser of these parameters and no others."""
+    if not isinstance(made, Optimizer):
+        raise LocalgradError(
+            f"Sequential: optimizer must return a torch.optim.Optimizer, got {type(made).__name__}. "
+            "Give optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1)."
+        )
+    own = set(map(id, parameters))
+    foreign = sum(id(parameter) not in own for group in made.param_groups for parameter in group["params"])
+    if foreign:
+        raise LocalgradError(
+            f"Sequential: optimizer must use the parameters it is given, those of one unit; got {foreign} others."
+        )
+
+
+def check_single_row(net: LocalNetwork, shape: Shape) -> None:
+    """Raise LocalgradError when some unit cannot train on a batch of one image of ``shape`` (C, H, W).
+
+    A BatchNorm after pooling would see a single value per channel. Runs a copy on the meta device: computes nothing.
+    """
+    copies = copy.deepcopy(net).to("meta").train().unit_list()
+    h = torch.empty((1, *shape), device="meta", dtype=next(net.parameters()).dtype)
+    with torch.no_grad():
+        for unit in copies:
+            try:
+                h = unit(h)
+                unit.outputs(h)
+            except ValueError as error:
+                raise LocalgradError(
+                    f"Batch: unit {unit.name!r} has a BatchNorm that sees a single value per channel when a batch, or "
+                    "a part of it under accumulate, is one image. Give at least two images per part, or drop the last "
+                    "short batch."
+                ) from error
+
+
+def check_batch(net: LocalNetwork, batch: Batch, precision: Precision = Precision.FLOAT32) -> None:
     """Raise LocalgradError when a batch does not fit the network.
 
     The range of labels is checked on the CPU only: elsewhere it would make every step wait for the device. Data read
     through ``localgrad.data`` was checked when it was loaded.
     """
+    for name in ("x", "y", "image", "views", "pair_similarity"):
+        value = getattr(batch, name)
+        if value is not None and not isinstance(value, Tensor):
+            raise LocalgradError(f"Batch.{name}: expected a torch.Tensor, got {type(value).__name__}.")
     x, y, image = batch.x, batch.y, net.backbone.image
     if x.ndim != 1 + len(image) or x.shape[1] != image[0]:
         raise LocalgradError(
             f"Batch.x: {net.backbone.name} expects (B, {image[0]}, H, W), got {tuple(x.shape)}. "
             f"Make the network with image={('channels', *image[1:])!r} or change the images."
+        )
+    if len(x) == 0:
+        raise LocalgradError(f"Batch.x: expected at least one image, got shape {tuple(x.shape)}.")
+    weight = next(net.parameters())
+    reduced = () if precision is Precision.FLOAT32 else (torch.bfloat16, torch.float16)
+    if x.device != weight.device or x.dtype not in (weight.dtype, *reduced):
+        raise LocalgradError(
+            f"Batch.x: the weights are {weight.dtype} on {weight.device}, got {x.dtype} on {x.device}. "
+            "Convert images to floats and move them: x.to(device, dtype)."
         )
     missing = sorted(name for name in net.needs if getattr(batch, name) is None)
     if missing:

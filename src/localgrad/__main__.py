@@ -1,0 +1,7 @@
+"""``python -m localgrad``."""
+
+import sys
+
+from localgrad.cli import main
+
+sys.exit(main())

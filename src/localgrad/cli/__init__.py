@@ -1,0 +1,70 @@
+"""The command line: ``localgrad VERB ...``."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from localgrad.errors import LocalgradError, nearest
+from localgrad.version import VERSION
+
+VERBS = ("recipes", "train", "compare", "evaluate", "export", "cost", "audit", "report")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one verb; errors of the user are printed as text, with exit status 2."""
+    words = sys.argv[1:] if words is None else words
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        print(VERSION)
+        return 0
+    try:
+        return find_verb(words[0])(words[1:])
+    except LocalgradError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def find_verb(word: str) -> Callable[[Sequence[str]], int]:
+    """The function of a verb. Raises LocalgradError that names the nearest one."""
+    if word not in VERBS:
+        raise LocalgradError(f"localgrad {word}: there is no such command. {nearest(word, VERBS)}")
+    # Imported here: torch takes seconds, `--help` needs none of it, and each verb only its own part.
+    if word in ("compare", "report"):
+        from localgrad.cli import comparing  # noqa: PLC0415
+
+        return {"compare": comparing.compare, "report": comparing.report}[word]
+    if word in ("cost", "audit"):
+        from localgrad.cli import inspecting  # noqa: PLC0415
+
+        return {"cost": inspecting.cost, "audit": inspecting.audit}[word]
+    from localgrad.cli import training  # noqa: PLC0415
+
+    return {
+        "recipes": training.recipes,
+        "train": training.train,
+        "evaluate": training.evaluate,
+        "export": training.export,
+    }[word]
+
+
+def usage() -> str:
+    """What `localgrad --help` prints."""
+    return """usage: localgrad VERB ...
+
+Train PyTorch networks with local learning: every unit has its own loss, no gradient crosses a border.
+
+  recipes                        list what can be trained
+  train RECIPE [options]         train a recipe: digits.auglocal --depth 3 --seed 1, or your own FILE.py:FUNCTION
+  train --resume RUN             continue a run from its last checkpoint, bit for bit
+  compare RECIPE... [options]    train several recipes with several seeds, print one table
+  evaluate RUN                   accuracy of a run on its test split, network and units
+  export RUN -o FILE             the trained network alone, as safetensors
+  cost RECIPE [options]          MACs, parameters and live memory beside backpropagation, without training
+  audit RECIPE [options]         which loss reaches which unit, found by machine
+  report RUN... -o FILE          one HTML page about runs
+
+`localgrad VERB --help` and `localgrad train RECIPE --help` say more."""

@@ -1,0 +1,87 @@
+"""The verbs about several runs: compare, report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from localgrad.cli.options import option_names, parse, plain_parser, recipe_parser, run_from_words
+from localgrad.cli.recipes import find_recipe
+from localgrad.cli.tables import console
+from localgrad.compare import compare as run_compare
+from localgrad.compare import table as comparison_table
+from localgrad.errors import LocalgradError
+from localgrad.report import write_report
+from localgrad.train.progress import OnConsole
+
+Words = Sequence[str]
+
+
+def report(words: Words) -> int:
+    """Write one HTML page about runs or a comparison."""
+    parser = plain_parser("report", "Write one self-contained HTML page about runs.")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders, or folders that `compare` wrote")
+    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="file to write")
+    values = parse(parser, words)
+    write_report(values["runs"], values["output"])
+    print(values["output"])
+    return 0
+
+
+def compare(words: Words) -> int:
+    """Train several recipes with several seeds and print one table."""
+    count = next((index for index, word in enumerate(words) if word.startswith("-")), len(words))
+    references, rest = words[:count], words[count:]
+    if not references and not {"-h", "--help"} & set(rest):
+        raise LocalgradError("localgrad compare RECIPE... [options]: give at least one recipe first.")
+    parser = plain_parser(
+        "compare", "Train recipes with several seeds. Other options go to every recipe that has them."
+    )
+    parser.add_argument("recipes", nargs="*", help="recipes to compare; the first is what ratios refer to")
+    parser.add_argument("--seeds", type=str, default="0", help="seeds, such as 0,1,2")
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder for all runs")
+    parser.add_argument("--report", type=Path | None, help="HTML page to write")
+    own, shared = _divide(rest, option_names(parser))
+    values = parse(parser, [*references, *own])
+    if len(set(references)) < len(references):
+        raise LocalgradError(f"localgrad compare: every recipe once, got {', '.join(references)}.")
+    parsers = {reference: recipe_parser("compare", reference, find_recipe(reference)) for reference in references}
+    accepted = {reference: set(option_names(parser)) for reference, parser in parsers.items()}
+    unknown = [
+        word for word in shared if word.startswith("--") and not any(_name(word) in a for a in accepted.values())
+    ]
+    if unknown:
+        raise LocalgradError(f"localgrad compare: none of the recipes has the option {', '.join(map(_name, unknown))}.")
+    runs = {}
+    for reference in references:
+        mine, _ = _divide(shared, sorted(accepted[reference]))
+        runs[reference] = [
+            run_from_words("compare", reference, [*mine, "--seed", seed]) for seed in _seeds(values["seeds"])
+        ]
+    comparison = run_compare(runs, values["out"], OnConsole())
+    console().print(comparison_table(comparison))
+    if values["report"] is not None:
+        write_report([values["out"]], values["report"])
+        print(f"report: {values['report']}")
+    return 0
+
+
+def _seeds(text: str) -> list[str]:
+    seeds = [word.strip() for word in text.split(",")]
+    if not all(seed.isdecimal() for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise LocalgradError(f"--seeds: expected different whole numbers such as 0,1,2, got {text!r}.")
+    return seeds
+
+
+def _name(word: str) -> str:
+    return word.partition("=")[0].replace("_", "-")
+
+
+def _divide(words: Words, options: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words of the given options with their values, and the rest."""
+    own: list[str] = []
+    rest: list[str] = []
+    target = rest
+    for word in words:
+        if word.startswith("-"):
+            target = own if _name(word) in options or word in ("-h", "-o") else rest
+        target.append(word)
+    return own, rest

@@ -1,0 +1,50 @@
+"""The verbs that look at a recipe without training it: cost, audit."""
+
+from collections.abc import Sequence
+
+import torch
+
+from localgrad.analysis import audit as run_audit
+from localgrad.cli.options import run_from_words, split_recipe
+from localgrad.cli.tables import console, cost_rows
+from localgrad.cost import cost_table
+from localgrad.methods import Backprop, Checkpointing
+from localgrad.network import localize
+from localgrad.spec import Batch
+
+Words = Sequence[str]
+
+
+def cost(words: Words) -> int:
+    """What a recipe will need, beside backpropagation: units, parameters, MACs, live memory."""
+    reference, rest = split_recipe("cost", words)
+    run = run_from_words("cost", reference, rest)
+    with torch.device("meta"):
+        nets = {
+            "backprop": localize(run.backbone, Backprop()),
+            "checkpointing": localize(run.backbone, Checkpointing()),
+            reference: run.network(),
+        }
+    rows = cost_table(
+        nets,
+        run.batch_size,
+        precision=run.precision,
+        channels_last=run.channels_last,
+        optimizer=run.optimizer,
+        update=run.update,
+    )
+    console().print(cost_rows(rows, run))
+    return 0
+
+
+def audit(words: Words) -> int:
+    """Show by machine which loss reaches the parameters of which unit."""
+    reference, rest = split_recipe("audit", words)
+    run = run_from_words("audit", reference, rest)
+    generator = torch.Generator().manual_seed(run.seed)
+    rows = 8
+    images = torch.rand((rows, *run.backbone.image), generator=generator)
+    labels = torch.randint(run.backbone.num_classes, (rows,), generator=generator)
+    found = run_audit(run.network(), Batch(x=images, y=labels, image=images))
+    print(found)
+    return 0 if found.ok else 1

@@ -1,0 +1,177 @@
+"""From command line words to a Run: the options of a recipe are its parameters, those of every Run come on top."""
+
+import inspect
+import re
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+from localgrad.cli.recipes import Recipe, absolute, call_recipe, find_recipe
+from localgrad.errors import LocalgradError, nearest
+from localgrad.facts import plain
+from localgrad.train import Origin, Run
+from localgrad.update import Precision
+
+Words = Sequence[str]
+
+
+def run_settings(
+    out: Path | None = None,
+    precision: Literal["float32", "bfloat16", "float16"] | None = None,
+    runtime: Literal["sequential"] | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    val_fraction: float | None = None,
+    accumulate: int | None = None,
+    clip: float | None = None,
+    channels_last: bool | None = None,
+    update: Literal["unit", "fused"] | None = None,
+    init_from: Path | None = None,
+) -> None:
+    """Settings of every run; what is not given stays as the recipe has it.
+
+    Args:
+        out: folder to write the run to; runs/RECIPE-seedN by default
+        precision: number format of forward and backward
+        runtime: where units run
+        device: auto, cpu, cuda or cuda:N
+        batch_size: samples per step
+        val_fraction: share of the training split held out; the best epoch is then chosen on it
+        accumulate: parts that every batch is split into, gradients added up
+        clip: bound of the gradient norm of each unit
+        channels_last: memory format of images and weights
+        update: one optimiser per unit (least memory) or one for all
+        init_from: exported file, run folder or checkpoint to take the network's weights from
+    """
+
+
+class Dashes(DefaultHelpFormatter):
+    """Shows options with dashes, as they are typed, and no default where it is None."""
+
+    def format_help(self) -> str:
+        """The help text."""
+        text: str = super().format_help()
+        text = re.sub(r",\s+default:\s+null", "", text).replace(",null}", "}").replace(" | null", "")
+        text = re.sub(r"\s+Literal\[([^]]*)\]", lambda match: " " + " ".join(match.group(1).split()), text)
+        text = re.sub(r"Optional\[Literal\[([^]]*)\]\]", lambda match: " ".join(match.group(1).split()), text)
+        return re.sub(r"--\w+", lambda match: match.group().replace("_", "-"), text)
+
+
+def summary(recipe: Recipe) -> str:
+    """First line of a recipe's docstring."""
+    return (inspect.getdoc(recipe) or "").partition("\n")[0]
+
+
+def recipe_parser(command: str, reference: str, recipe: Recipe) -> ArgumentParser:
+    """A parser whose options are the recipe's parameters and the settings of every run."""
+    parser = ArgumentParser(
+        prog=f"localgrad {command} {reference}",
+        usage=f"localgrad {command} {reference} [options]",
+        exit_on_error=False,
+        formatter_class=Dashes,
+    )
+    parser.add_function_arguments(recipe, fail_untyped=False)
+    own: set[str | int] = set(inspect.signature(recipe).parameters)
+    parser.add_function_arguments(run_settings, skip=own)
+    return parser
+
+
+def underscored(words: Words) -> list[str]:
+    """Option names with underscores, as Python has them; values stay as they are."""
+    result = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        result.append(name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word)
+    return result
+
+
+def option_names(parser: ArgumentParser) -> list[str]:
+    """All options of a parser, with dashes."""
+    return sorted(
+        option.replace("_", "-") for action in parser._actions for option in action.option_strings if len(option) > 2
+    )
+
+
+def parse(parser: ArgumentParser, words: Words) -> dict[str, Any]:
+    """Values by name. Raises LocalgradError for unknown options (with the nearest ones) and values of another type."""
+    known = option_names(parser)
+    for word in words:
+        name = word.partition("=")[0].replace("_", "-")
+        if name.startswith("--") and name not in known:
+            raise LocalgradError(f"{parser.prog}: option {name} is unknown. {nearest(name, known)}")
+    try:
+        namespace = parser.parse_args(underscored(words))
+    except ArgumentError as error:
+        text = re.sub(r'Parser key "(\w+)"', lambda match: "--" + match.group(1).replace("_", "-"), str(error))
+        raise LocalgradError(f"{parser.prog}: {' '.join(text.split())}") from error
+    return dict(vars(namespace))
+
+
+def make_run(reference: str, recipe: Recipe, values: Mapping[str, Any], default_out: Path | None = None) -> Run:
+    """The Run that a recipe and parsed values describe, with its origin."""
+    own = inspect.signature(recipe).parameters
+    arguments = {name: value for name, value in values.items() if name in own}
+    run = call_recipe(recipe, reference, arguments)
+    settings = {name: value for name, value in values.items() if name not in own and value is not None}
+    origin = Origin(
+        absolute(reference),
+        {name: plain(value) for name, value in arguments.items()},
+        {name: plain(value) for name, value in settings.items() if name != "out"},
+    )
+    if "precision" in settings:
+        settings["precision"] = Precision(settings["precision"])
+    run = replace(run, origin=origin, **settings)
+    if run.out is None:
+        name = reference.rpartition("/")[2].replace(".py:", ".").replace(":", ".")
+        run = replace(run, out=default_out or Path("runs") / f"{name}-seed{run.seed}")
+    return run
+
+
+def run_from_words(command: str, reference: str, words: Words) -> Run:
+    """The Run of ``localgrad COMMAND RECIPE words...``."""
+    recipe = find_recipe(reference)
+    return make_run(reference, recipe, parse(recipe_parser(command, reference, recipe), words))
+
+
+def run_from_origin(origin: Mapping[str, Any] | None, folder: Path, moved: Mapping[str, Any]) -> Run:
+    """The Run that a run folder was made from. ``moved`` are settings that say where, such as data_root and device."""
+    if origin is None:
+        raise LocalgradError(
+            f"{folder} was made by a Python program, not by a recipe: make its Run there and call "
+            "localgrad.train(run, resume=True)."
+        )
+    reference = str(origin["recipe"])
+    recipe = find_recipe(reference)
+    parser = recipe_parser("train", reference, recipe)
+    own = inspect.signature(recipe).parameters
+    saved = {**origin["arguments"], **origin["overrides"]}
+    unknown = sorted(set(saved) - set(own) - set(inspect.signature(run_settings).parameters))
+    if unknown:
+        raise LocalgradError(
+            f"recipe {reference} has changed since {folder} was made: it no longer has the parameters "
+            f"{', '.join(unknown)}. Use the version of the recipe that made the run."
+        )
+    values = {**saved, **{name: value for name, value in moved.items() if value is not None}}
+    try:
+        namespace = parser.parse_object({name: value for name, value in values.items() if value is not None})
+    except ArgumentError as error:
+        raise LocalgradError(f"recipe {reference} has changed since {folder} was made: {error}") from error
+    return replace(make_run(reference, recipe, vars(namespace)), out=folder)
+
+
+def plain_parser(verb: str, description: str) -> ArgumentParser:
+    """A parser for the words of a verb that takes no recipe's options."""
+    return ArgumentParser(
+        prog=f"localgrad {verb}", description=description, exit_on_error=False, formatter_class=Dashes
+    )
+
+
+def split_recipe(verb: str, words: Words) -> tuple[str, Words]:
+    """The recipe's reference, and the rest. Raises LocalgradError when there is no recipe."""
+    if not words or words[0].startswith("-"):
+        raise LocalgradError(f"localgrad {verb} RECIPE [options]: give a recipe first. `localgrad recipes` lists them.")
+    return words[0], words[1:]

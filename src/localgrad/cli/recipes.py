@@ -1,0 +1,92 @@
+"""Finding recipes: functions that return a Run, in the package or in a user's own file."""
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import localgrad.recipes
+from localgrad.errors import LocalgradError, nearest
+from localgrad.train import Run
+
+Recipe = Callable[..., Run]
+
+
+def public_functions(module: ModuleType) -> dict[str, Recipe]:
+    """The recipes that a module defines: its public functions whose return annotation is Run."""
+    return {
+        name: function
+        for name, function in vars(module).items()
+        if inspect.isfunction(function)
+        and function.__module__ == module.__name__
+        and not name.startswith("_")
+        and inspect.signature(function, eval_str=True).return_annotation is Run
+    }
+
+
+def built_in() -> dict[str, Recipe]:
+    """All recipes of the package by name, such as ``digits.auglocal``."""
+    found: dict[str, Recipe] = {}
+    for info in pkgutil.iter_modules(localgrad.recipes.__path__):
+        module = importlib.import_module(f"localgrad.recipes.{info.name}")
+        found |= {f"{info.name}.{name}": function for name, function in public_functions(module).items()}
+    return found
+
+
+def load_module(reference: str) -> ModuleType:
+    """A module from a ``.py`` file or by its import name."""
+    if not reference.endswith(".py"):
+        try:
+            return importlib.import_module(reference)
+        except ModuleNotFoundError as error:
+            raise LocalgradError(f"recipe module {reference!r} was not found: {error}.") from error
+    path = Path(reference)
+    if not path.is_file():
+        raise LocalgradError(f"recipe file {reference} does not exist (looked in {Path.cwd()}).")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def find_recipe(reference: str) -> Recipe:
+    """The recipe that ``name``, ``file.py:function`` or ``package.module:function`` refers to.
+
+    Raises LocalgradError that names the nearest ones, or what the file has.
+    """
+    if ":" not in reference:
+        recipes = built_in()
+        if reference in recipes:
+            return recipes[reference]
+        raise LocalgradError(
+            f"recipe {reference!r} is unknown. {nearest(reference, recipes)} "
+            "`localgrad recipes` lists all; your own is FILE.py:FUNCTION."
+        )
+    where, _, name = reference.rpartition(":")
+    module = load_module(where)
+    found = {
+        key: value
+        for key, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__
+    }
+    if name not in found:
+        raise LocalgradError(f"{where} has no function {name!r}. {nearest(name, found)}")
+    return found[name]
+
+
+def absolute(reference: str) -> str:
+    """The reference as it can be found again from any folder: a file's path made absolute."""
+    where, colon, name = reference.rpartition(":")
+    return f"{Path(where).resolve()}:{name}" if colon and where.endswith(".py") else reference
+
+
+def call_recipe(recipe: Recipe, reference: str, arguments: dict[str, object]) -> Run:
+    """The recipe's Run. Raises LocalgradError when it returns something else."""
+    run = recipe(**arguments)
+    if not isinstance(run, Run):
+        raise LocalgradError(f"recipe {reference}: expected a localgrad.Run, got {type(run).__name__}.")
+    return run

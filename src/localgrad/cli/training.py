@@ -1,0 +1,98 @@
+"""The verbs that train, evaluate and export: recipes, train, evaluate, export."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from localgrad.cli.options import parse, plain_parser, run_from_origin, run_from_words, split_recipe, summary
+from localgrad.cli.recipes import built_in
+from localgrad.network import LocalNetwork
+from localgrad.train import Run, export_weights
+from localgrad.train import evaluate as evaluate_network
+from localgrad.train import train as run_train
+from localgrad.train.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from localgrad.train.loop import make_loaders
+from localgrad.train.progress import OnConsole
+from localgrad.train.record import read_run
+
+Words = Sequence[str]
+
+
+def recipes(words: Words) -> int:
+    """List the recipes, with one line each."""
+    parse(plain_parser("recipes", "List the recipes. `localgrad train RECIPE --help` shows the options of one."), words)
+    found = built_in()
+    width = max(map(len, found))
+    for name, recipe in sorted(found.items()):
+        print(f"{name:<{width}}  {summary(recipe)}")
+    return 0
+
+
+def train(words: Words) -> int:
+    """Train a recipe, or continue a run."""
+    if any(word.partition("=")[0] == "--resume" for word in words):
+        run, resume = _resumed(words), True
+    else:
+        reference, rest = split_recipe("train", words)
+        run, resume = run_from_words("train", reference, rest), False
+    result = run_train(run, resume=resume, reporter=OnConsole())
+    return 0 if result.interrupted is None else 128 + Signals[result.interrupted].value
+
+
+def _resumed(words: Words) -> Run:
+    parser = plain_parser("train", "Continue a run from its last checkpoint, bit for bit.")
+    parser.add_argument("--resume", type=Path, required=True, help="the run's folder")
+    _add_moved(parser)
+    values = parse(parser, words)
+    return _run_of(values["resume"], values)
+
+
+def _add_moved(parser: ArgumentParser) -> None:
+    parser.add_argument("--data_root", type=Path | None, help="where the data lies now, if it was moved")
+    parser.add_argument("--device", type=str | None, help="auto, cpu, cuda or cuda:N")
+
+
+def _run_of(folder: Path, values: Mapping[str, Any]) -> Run:
+    moved = {name: values[name] for name in ("data_root", "device")}
+    return run_from_origin(read_run(folder)["origin"], folder, moved)
+
+
+def _trained(run: Run, folder: Path) -> LocalNetwork:
+    net = run.network()
+    _, tensors = read_checkpoint(folder / CHECKPOINT_FILE)
+    weights = {name.removeprefix("weights."): t for name, t in tensors.items() if name.startswith("weights.")}
+    load_weights(net, weights, str(folder / CHECKPOINT_FILE))
+    return net.to(run.torch_device())
+
+
+def evaluate(words: Words) -> int:
+    """Evaluate a run's last checkpoint on the test split: the network and every unit's own head."""
+    parser = plain_parser("evaluate", "Evaluate a run's last checkpoint on the test split.")
+    parser.add_argument("run", type=Path, help="the run's folder")
+    _add_moved(parser)
+    values = parse(parser, words)
+    run = _run_of(values["run"], values)
+    net = _trained(run, values["run"])
+    loaders = make_loaders(run, run.data.load(), run.torch_device())
+    found = evaluate_network(net, loaders.test, precision=run.precision)
+    print(f"test top-1 {found.top1:.2f} %  top-5 {found.top5:.2f} %  loss {found.loss:.4f}  ({found.samples} images)")
+    for index, unit in enumerate(net.unit_list()):
+        if index in found.units:
+            print(f"  unit {index:>3} {unit.name:<12} own head top-1 {found.units[index]:.2f} %")
+    return 0
+
+
+def export(words: Words) -> int:
+    """Write a run's plain network: weights and constructor facts only."""
+    parser = plain_parser("export", "Write a run's plain network as safetensors, without auxiliary networks.")
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="file to write")
+    values = parse(parser, words)
+    folder = values["run"]
+    run = run_from_origin(read_run(folder)["origin"], folder, {})
+    export_weights(_trained(run, folder), values["output"])
+    print(f"{values['output']}: {run.backbone.name}, {values['output'].stat().st_size} bytes")
+    return 0

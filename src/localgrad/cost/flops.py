@@ -1,0 +1,70 @@
+"""MACs of real training steps, counted operator by operator by ``torch.utils.flop_counter``."""
+
+from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from localgrad.cost.fake import blank_batch, fake_tensors
+from localgrad.count import weightless_copy
+from localgrad.network import LocalNetwork
+from localgrad.spec import Shape
+
+# BatchNorm over vectors needs two samples.
+_ROWS = 2
+
+
+@final
+@dataclass(frozen=True)
+class _Backward:
+    """An Update that only runs the backward pass."""
+
+    seed: int = 0
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def apply(self) -> None:
+        pass
+
+
+@final
+@dataclass(frozen=True)
+class StepMacs:
+    """MACs per sample by operator: of every unit's step, of the plain network's forward pass and of both its passes."""
+
+    units: tuple[Counter[str], ...]
+    inference: Counter[str]
+    end_to_end: Counter[str]
+
+
+def step_macs(net: LocalNetwork, image: Shape) -> StepMacs:
+    """Run ``Unit.step`` of every unit, and the plain network, on a copy of ``net`` made of fake tensors.
+
+    A product over pairs of samples (a similarity matrix) is counted in a batch of 2.
+    """
+    with fake_tensors():
+        copied = weightless_copy(net, "cpu").train()
+        batch = blank_batch(net, _ROWS, image)
+        h, units = batch.x, []
+        for unit in copied.unit_list():
+            with FlopCounterMode(display=False) as counter:
+                h, _ = unit.step(h, batch, _Backward())
+            units.append(_per_sample(counter))
+        with FlopCounterMode(display=False) as counter:
+            out = copied(batch.x)
+            inference = _per_sample(counter)
+            out.sum().backward()
+    return StepMacs(tuple(units), inference, _per_sample(counter))
+
+
+def _per_sample(counter: FlopCounterMode) -> Counter[str]:
+    by_operator = counter.get_flop_counts().get("Global", {})
+    return Counter({str(operator): flops // (2 * _ROWS) for operator, flops in by_operator.items()})

@@ -1,0 +1,95 @@
+"""CIFAR-100."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from localgrad.data.cifar import AUGMENT, MEAN, STD, Names, read_cifar
+from localgrad.data.errors import DataError
+from localgrad.data.files import Form
+from localgrad.data.images import Augment, ImageSet
+from localgrad.data.published import Published, locate, problems, root_text
+
+_PICKLED = Names(
+    Form(("train", "test", "meta"), ("cifar-100-python",), "cifar-100-python.tar.gz", 169_001_437),
+    train=("train",),
+    test=("test",),
+    classes="meta",
+    train_count=50_000,
+    test_count=10_000,
+    label_key=b"fine_labels",
+    classes_key=b"fine_label_names",
+)
+_BINARY = Names(
+    Form(
+        ("train.bin", "test.bin", "fine_label_names.txt"),
+        ("cifar-100-binary",),
+        "cifar-100-binary.tar.gz",
+        168_513_733,
+    ),
+    train=("train.bin",),
+    test=("test.bin",),
+    classes="fine_label_names.txt",
+    train_count=50_000,
+    test_count=10_000,
+    label_bytes=2,  # the coarse label, then the fine one
+)
+_NAMES = {names.form: names for names in (_PICKLED, _BINARY)}
+_PUBLISHED = Published(
+    name="cifar100",
+    forms=tuple(_NAMES),
+    urls=("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",),
+    torchvision="CIFAR100",
+    calls=({"train": True},),
+)
+
+
+@dataclass(frozen=True)
+class CIFAR100:
+    """CIFAR-100 with its 100 fine labels: 50,000 training and 10,000 test images, (3, 32, 32).
+
+    Files, download, normalisation and augmentation as for ``CIFAR10``. Source: Krizhevsky 2009.
+    """
+
+    root: str | Path | None = None
+    augment: Augment = AUGMENT
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", root_text(self.root))
+
+    @property
+    def name(self) -> str:
+        """``cifar100``."""
+        return _PUBLISHED.name
+
+    @property
+    def num_classes(self) -> int:
+        """100."""
+        return 100
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(3, 32, 32)."""
+        return 3, 32, 32
+
+    def problems(self) -> list[str]:
+        """Missing files and wrong numbers, without reading."""
+        return problems(
+            _PUBLISHED,
+            str(self.root),
+            fetch=self.download,
+            mean=self.mean,
+            std=self.std,
+            augment=self.augment,
+            image=self.image,
+        )
+
+    def load(self) -> ImageSet:
+        """Read the files. Raises ``DataError`` for files that are missing, damaged or not CIFAR-100's."""
+        if found := self.problems():
+            raise DataError("\n".join(found))
+        source = locate(_PUBLISHED, str(self.root), fetch=self.download)
+        train, test, classes = read_cifar(source, _NAMES[source.form], self.num_classes)
+        return ImageSet(self.name, train, test, classes, self.mean, self.std, self.augment)

@@ -1,0 +1,38 @@
+"""Everything random about data, as a function of numbers that a run knows: no generator state to save.
+
+Drawn on the CPU, so every device sees the same order and the same crops.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def stable_seed(purpose: str, *numbers: int) -> int:
+    """A seed in 0 .. 2^63-1 that depends on nothing but its arguments (Python's ``hash`` differs between processes)."""
+    text = ":".join((purpose, *map(str, numbers)))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator(purpose: str, *numbers: int) -> torch.Generator:
+    """A CPU generator seeded by ``stable_seed``."""
+    made = torch.Generator(device="cpu")
+    made.manual_seed(stable_seed(purpose, *numbers))
+    return made
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """Order of the samples in one epoch: a permutation of 0 .. count-1, int64, on the CPU."""
+    return torch.randperm(count, generator=generator("order", seed, epoch))
+
+
+def crop_and_flip(batch: int, pad: int, seed: int, epoch: int, index: int) -> Tensor:
+    """Draws for one batch, int64 (3, B) on the CPU: row and column of the crop in 0 .. 2*pad, and 1 where flipped.
+
+    The crops do not depend on whether flips are used, nor on how the borders are padded.
+    """
+    source = generator("augment", seed, epoch, index)
+    corner_2B = torch.randint(0, 2 * pad + 1, (2, batch), generator=source)
+    flip_1B = torch.randint(0, 2, (1, batch), generator=source)
+    return torch.cat((corner_2B, flip_1B))
