@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
+
 from localgrad.backbones import resnet32, resnet110
 from localgrad.count import count_macs, forward_macs, weightless_copy
 from localgrad.methods import AugLocal, Backprop
 from localgrad.network import localize
-from torch import nn
 
 
 @pytest.mark.parametrize(

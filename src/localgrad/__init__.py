@@ -1,10 +1,16 @@
 """localgrad: train PyTorch networks with local learning."""
 
 from localgrad import backbones as backbones
+from localgrad import cost as cost
+from localgrad import data as data
 from localgrad import methods as methods
 from localgrad import partition as partition
+from localgrad import train as train
+from localgrad.analysis import Audit as Audit
+from localgrad.analysis import audit as audit
 from localgrad.errors import LocalgradError as LocalgradError
 from localgrad.errors import RunError as RunError
+from localgrad.exported import load as load
 from localgrad.network import LocalNetwork as LocalNetwork
 from localgrad.network import localize as localize
 from localgrad.partition import equal_blocks as equal_blocks
@@ -15,4 +21,14 @@ from localgrad.spec import Backbone as Backbone
 from localgrad.spec import Batch as Batch
 from localgrad.spec import Partition as Partition
 from localgrad.spec import Span as Span
+from localgrad.train import SGD as SGD
+from localgrad.train import Adam as Adam
+from localgrad.train import Run as Run
 from localgrad.update import Precision as Precision
+from localgrad.version import VERSION as __version__
+
+__all__ = [
+    "SGD", "Adam", "Audit", "Backbone", "Batch", "LocalNetwork", "LocalgradError", "Partition", "Precision", "Run",
+    "RunError", "Sequential", "Span", "Step", "__version__", "audit", "backbones", "cost", "data", "equal_blocks",
+    "equal_macs", "load", "localize", "methods", "partition", "train",
+]  # fmt: skip

@@ -24,7 +24,7 @@ from localgrad.train.progress import Reporter, Silent
 from localgrad.train.record import conditions, write_atomic
 from localgrad.train.run import Run
 
-__all__ = ["Comparison", "CompareInterrupted", "compare", "table"]
+__all__ = ["CompareInterrupted", "Comparison", "compare", "table"]
 
 SAME = ("data", "epochs", "batch_size", "val_fraction", "device", "channels_last")
 """Settings that all names must share: else accuracies, or times of interleaved steps, say nothing about each other."""

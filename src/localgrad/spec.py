@@ -62,7 +62,7 @@ class Source:
 class Backbone:
     """A network as an ordered list of named blocks and a head.
 
-    ``name`` and ``arguments`` are the constructor facts: enough to make the same network again.
+    ``constructor`` (a function of ``localgrad.backbones``) and ``arguments`` are enough to make the same network again.
     ``block_names`` are dotted paths; the built network is a nested ``nn.Sequential`` under these names. With a
     ``source`` the network is that module itself: it keeps its weights and names, and only auxnets are initialised.
     """
@@ -77,6 +77,7 @@ class Backbone:
     image: Shape
     initialise: Initialiser
     source: Source | None = None
+    constructor: str | None = None
 
     def shapes(self, image: Shape | None = None) -> tuple[Shape, ...]:
         """Shape of one sample after every block."""
@@ -88,7 +89,7 @@ class Backbone:
 
     def facts(self) -> dict[str, object]:
         """Constructor facts as plain data."""
-        return {"name": self.name, **dict(self.arguments)}
+        return {"name": self.name, "constructor": self.constructor, **dict(self.arguments)}
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,22 @@
 """The audit of honest networks, and of cheats that it must catch."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
-import torch.nn.functional as F
+from torch import nn
+
 from localgrad.analysis import audit
 from localgrad.backbones import cifar_resnet
+from localgrad.backbones.resnet import BasicBlock
+from localgrad.blocks import PooledLinear
 from localgrad.errors import LocalgradError
+from localgrad.losses import cross_entropy
 from localgrad.methods import DGL, AugLocal, Backprop
 from localgrad.network import LocalNetwork, localize
 from localgrad.spec import Batch
-from localgrad.unit import Objective, Unit
+from localgrad.unit import Unit
 from localgrad.update import WHOLE
-from torch import nn
 
 BATCH = Batch(
     x=torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), y=torch.tensor([3, 1, 4, 1]), step=0
@@ -108,38 +111,174 @@ def test_aux_that_shares_a_parameter_with_another_body() -> None:
     )
 
 
-def test_spec_whose_aux_holds_another_units_module() -> None:
-    """The AuxSpec gives a closure over a block of the network: the unit does not even register its weights."""
-    honest = network()
+@dataclass(frozen=True)
+class Kept:
+    """A block that remembers the module it built."""
 
-    class Stolen:
-        def build(self) -> nn.Module:
-            return nn.Sequential(honest.model[0].conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+    block: BasicBlock
+    built: list[nn.Module]
 
-    class Thief(DGL):
-        def units(self, backbone, partition):
-            specs = list(super().units(backbone, partition))
-            specs[0] = replace(specs[0], objectives=(Objective("task", Stolen(), specs[0].objectives[0].loss),))
-            return tuple(specs)
+    def build(self) -> nn.Module:
+        self.built.append(self.block.build())
+        return self.built[-1]
 
-    thief = localize(cifar_resnet(8, 10), DGL())
-    thief.units[1].auxnets["task"] = Hidden(thief.model[0].conv)
-    found = audit(thief, BATCH)
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.block.shape(shape)
+
+
+@dataclass(frozen=True)
+class Stolen:
+    """An AuxSpec that puts the module of another unit into the auxiliary network."""
+
+    kept: Kept
+
+    def build(self) -> nn.Module:
+        return nn.Sequential(self.kept.built[-1], PooledLinear(16, 10).build())
+
+
+def test_spec_whose_aux_holds_the_module_of_another_unit() -> None:
+    backbone = cifar_resnet(8, 10)
+    kept = Kept(backbone.blocks[1], [])
+    backbone = replace(backbone, blocks=(backbone.blocks[0], kept, *backbone.blocks[2:]))
+    first, *rest = DGL().units(backbone, DGL().cut(backbone, None)(backbone))
+    first = replace(first, objectives=(replace(first.objectives[0], aux=Stolen(kept)),))
+    found = audit(LocalNetwork(backbone, (first, *rest)), BATCH)
+    assert not found.local
+    assert found.reach[0] == (True, True, False, False)
+    assert found.problems == (
+        "unit 0 ('stem') and unit 1 ('layer1.0') share model.layer1.0.conv1.weight and 5 more: "
+        "give every unit modules of its own.",
+    )
+
+
+class Hidden(nn.Module):
+    """Uses a weight that it does not register."""
+
+    def __init__(self, foreign: nn.Parameter) -> None:
+        super().__init__()
+        self.foreign = (foreign,)
+        self.own = nn.Linear(16, 10)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return self.own(h.mean((2, 3)) + self.foreign[0].mean((1, 2, 3)))
+
+
+def test_aux_that_uses_a_weight_it_does_not_register() -> None:
+    net = network()
+    net.units[1].auxnets["task"] = Hidden(net.model[0].conv.weight)
+    found = audit(net, BATCH)
     assert not found.local
     assert found.reach[1] == (True, True, False, False)
     assert found.problems == (
         "the loss of unit 1 ('layer1.0') reaches model.stem.conv.weight of unit 0 ('stem'), beyond its declared reach "
         "of 1: detach what it reads, or declare the reach in its Objective.",
     )
+    assert str(found).startswith("audit of 4 units: 1 problem")
+    assert str(found).endswith("- " + found.problems[0])
 
 
-class Hidden(nn.Module):
-    """Uses a module that it does not register."""
+class Leaky(Unit):
+    """A unit whose input and output are not detached."""
 
-    def __init__(self, foreign: nn.Module) -> None:
-        super().__init__()
-        self.foreign = (foreign,)
-        self.own = nn.Linear(16, 10)
+    def step(self, h_in, batch, update, part=WHOLE):
+        h = self.body(h_in)
+        loss, terms = self.loss(h, batch)
+        update.backward(loss)
+        return h, terms
 
-    def forward(self, h: torch.Tensor) -> torch.Tensor:
-        return self.own(h.mean((2, 3)) + self.foreign[0].weight.mean((1, 2, 3)))
+
+def broken(net: LocalNetwork, kind: type[Unit], *indices: int, reach: int = 1) -> LocalNetwork:
+    """The network with some units replaced by broken ones of the same body and auxiliary networks."""
+    for index in indices:
+        unit = net.units[index]
+        objectives = tuple(replace(objective, reach=reach) for objective in unit.spec.objectives)
+        net.units[index] = kind(replace(unit.spec, objectives=objectives), unit.body, unit.auxnets)
+    return net
+
+
+NOT_DETACHED = "unit {} hands on an output that is not detached: return h.detach() from its step."
+
+
+def test_body_that_is_not_detached() -> None:
+    found = audit(broken(network(), Leaky, 0, 1), BATCH)
+    assert not found.local
+    assert found.reach == ((True, *(False,) * 3), (True, True, False, False), *identity(4)[2:])
+    assert found.problems == (
+        "the loss of unit 1 ('layer1.0') reaches model.stem.conv.weight and 2 more of unit 0 ('stem'), beyond its "
+        "declared reach of 1: detach what it reads, or declare the reach in its Objective.",
+        NOT_DETACHED.format("0 ('stem')"),
+        NOT_DETACHED.format("1 ('layer1.0')"),
+    )
+
+
+def test_declared_reach_is_no_breach() -> None:
+    found = audit(broken(broken(network(), Leaky, 0), Leaky, 1, reach=2), BATCH)
+    assert found.local
+    assert found.declared == (1, 2, 1, 1)
+    assert found.reach[1] == (True, True, False, False)
+
+
+def test_reach_shorter_than_real() -> None:
+    found = audit(broken(network(), Leaky, 0, 1, 2, reach=2), BATCH)
+    assert found.reach[2] == (True, True, True, False)
+    assert [problem for problem in found.problems if "beyond" in problem] == [
+        "the loss of unit 2 ('layer2.0') reaches model.stem.conv.weight and 2 more of unit 0 ('stem'), beyond its "
+        "declared reach of 2: detach what it reads, or declare the reach in its Objective."
+    ]
+
+
+class Whispering(Unit):
+    """A unit that hides the labels in its output."""
+
+    def step(self, h_in, batch, update, part=WHOLE):
+        h, terms = super().step(h_in, batch, update, part)
+        return h + 1e-3 * batch.y[:, None, None, None], terms
+
+
+def test_labels_in_an_output() -> None:
+    found = audit(broken(network(), Whispering, 2), BATCH)
+    assert "the output of unit 2 ('layer2.0') changes with the labels: a body must not read them." in found.problems
+
+
+def with_loss(loss, **changes) -> LocalNetwork:
+    """The network whose unit 1 has another loss."""
+    net = network()
+    unit = net.units[1]
+    objectives = tuple(replace(objective, loss=loss, **changes) for objective in unit.spec.objectives)
+    net.units[1] = Unit(replace(unit.spec, objectives=objectives), unit.body, unit.auxnets)
+    return net
+
+
+def test_loss_without_labels() -> None:
+    found = audit(with_loss(lambda outputs, _: {"norm": outputs["logits"].square().mean()}, needs=frozenset()), BATCH)
+    assert found.ok
+    assert found.labels == (True, False, True, True)
+
+
+def test_loss_that_only_compares_labels_with_each_other() -> None:
+    def similarity(outputs, batch):
+        same = (batch.y[:, None] == batch.y[None, :]).float()
+        logits = outputs["logits"]
+        return {"sim": (logits @ logits.T - same).square().mean()}
+
+    assert audit(with_loss(similarity), BATCH).labels == (True,) * 4
+
+
+def test_labels_that_are_not_declared() -> None:
+    found = audit(with_loss(cross_entropy, needs=frozenset()), BATCH)
+    assert found.local
+    assert found.problems == (
+        "the loss of unit 1 ('layer1.0') changes with the labels: declare 'y' in the needs of its Objective.",
+    )
+
+
+def test_loss_that_trains_nothing() -> None:
+    found = audit(with_loss(lambda outputs, _: {"none": outputs["logits"].detach().mean()}), BATCH)
+    assert found.reach[1] == (False,) * 4
+    assert found.problems == ("the loss of unit 1 ('layer1.0') reaches no parameter: the unit does not learn.",)
+    assert "model.layer1.0.conv1.weight" in found.dead
+
+
+def test_batch_that_does_not_fit() -> None:
+    with pytest.raises(LocalgradError, match=r"Batch.x: resnet8 expects \(B, 3, H, W\)"):
+        audit(network(), replace(BATCH, x=torch.zeros(4, 1, 8, 8)))

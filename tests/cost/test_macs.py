@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from localgrad import cost
 from localgrad.backbones import resnet32, resnet110
 from localgrad.errors import LocalgradError

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from localgrad.backbones import cifar_resnet
 from localgrad.cost import StepTime, step_times
 from localgrad.errors import LocalgradError

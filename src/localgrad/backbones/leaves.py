@@ -3,6 +3,8 @@
 import copy
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -65,3 +67,18 @@ def run_on_meta(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -
     """Output of ``module``, a meta copy, for a meta batch of ``shape``. Draws and changes nothing."""
     with torch.no_grad(), torch.device("meta"), seeded(0):
         return module(torch.empty(shape, dtype=dtype, device="meta"))
+
+
+@contextmanager
+def calls(model: nn.Module) -> Iterator[list[str]]:
+    """Paths of the submodules in the order in which they are called inside; says where a forward pass stopped."""
+    paths: list[str] = []
+    hooks = [
+        part.register_forward_pre_hook(lambda _module, _args, path=path: paths.append(path))
+        for path, part in model.named_modules()
+    ]
+    try:
+        yield paths
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -96,6 +96,7 @@ def cifar_resnet(
             names.append(f"layer{stage}.{index}")
     return Backbone(
         name=f"resnet{layers}",
+        constructor="cifar_resnet",
         arguments=(("layers", layers), ("num_classes", num_classes), ("width", width), ("image", tuple(image))),
         blocks=tuple(blocks),
         block_names=tuple(names),

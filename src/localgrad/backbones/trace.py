@@ -15,7 +15,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx, nn
 
-from localgrad.backbones.leaves import is_opened, meta_copy, run_on_meta
+from localgrad.backbones.leaves import calls, is_opened, meta_copy, run_on_meta
 from localgrad.errors import LocalgradError
 from localgrad.rng import seeded
 
@@ -125,8 +125,7 @@ def _trace(model: nn.Module, leaves: frozenset[str]) -> fx.Graph:
 
 def _where(error: Exception) -> str:
     """File, line and function of the last frame that is not torch's own."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "/torch/" not in f.filename and f.filename != __file__]
+    own = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename and f.name != "_trace"]
     return f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}" if own else "inside torch.fx"
 
 
@@ -168,7 +167,8 @@ def _flag(graph: fx.Graph, user: fx.Node) -> fx.Node:
 def _unify(graph: fx.Graph, evaluation: fx.Graph) -> fx.Node | None:
     """Make the graph of training right for evaluation too; if it cannot be, the first node where they differ."""
     same: dict[fx.Node, fx.Node] = {}
-    for a, b in zip_longest(list(graph.nodes), evaluation.nodes):
+    pairs: Iterator[tuple[fx.Node | None, fx.Node | None]] = zip_longest(list(graph.nodes), evaluation.nodes)
+    for a, b in pairs:
         if a is None or b is None or (a.op, a.target) != (b.op, b.target):
             return b if a is None else a
         flag = partial(_flag, graph, a)
@@ -203,12 +203,10 @@ def _without_checks(graph: fx.Graph, values: Mapping[fx.Node, object]) -> Iterat
     for node in reversed(graph.nodes):
         if node.op.startswith("call") and not node.users and not isinstance(values[node], Tensor):
             graph.erase_node(node)
-    for node in graph.nodes:
-        if node.op.startswith("call"):
-            yield node
+    yield from (node for node in graph.nodes if node.op.startswith("call"))
 
 
-def chain_graph(model: nn.Sequential) -> fx.Graph:
+def chain_graph(model: nn.Module) -> fx.Graph:
     """The graph of a plain Sequential: its children one after the other, without tracing."""
     graph = fx.Graph()
     node = graph.placeholder("x")
@@ -223,30 +221,29 @@ def trace(model: nn.Module, example: Tensor, *, whole_children: bool = False) ->
 
     Raises LocalgradError when the model does not run on the example, gives no logits_BK or cannot be traced.
     """
-    who, copied = type(model).__name__, meta_copy(model)
-    shape = (BATCH, *example.shape[1:])
-    try:
-        logits = run_on_meta(copied, shape, example.dtype)
-    except Exception as error:
-        raise LocalgradError(
-            f"localize: {who} does not run on an example of shape {tuple(example.shape)}, {example.dtype}, read as "
-            f"(B, C, H, W). torch says: {error}. Give a batch as the network expects it, such as "
-            "example=torch.zeros(1, 3, 224, 224)."
-        ) from error
+    who, copied, shape = type(model).__name__, meta_copy(model), (BATCH, *example.shape[1:])
+    with calls(copied) as called:
+        try:
+            logits = run_on_meta(copied, shape, example.dtype)
+        except Exception as error:
+            raise LocalgradError(
+                f"localize: {who} does not run on an example of shape {tuple(example.shape)}, {example.dtype}, read as "
+                f"(B, C, H, W) on the meta device. torch says, in or behind {''.join(called[-1:])!r}: {error}. Give a "
+                "batch as the network expects it, such as example=torch.zeros(1, 3, 224, 224); a forward that looks at "
+                "values cannot be localized."
+            ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != BATCH:
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         raise LocalgradError(
             f"localize: {who} must map a batch to logits of shape (B, classes), got {got} for B={BATCH}. "
             "Wrap it in a module that returns logits."
         )
-    whole = whole_children and isinstance(copied, nn.Sequential)
-    graph = chain_graph(copied) if whole and isinstance(copied, nn.Sequential) else _trace_both(copied)
+    graph = chain_graph(copied) if whole_children else _trace_both(copied)
     interpreter = fx.Interpreter(copied.eval(), garbage_collect_values=False, graph=graph)
     with torch.no_grad(), torch.device("meta"), seeded(0):
         interpreter.run(torch.empty(shape, dtype=example.dtype, device="meta"))
     values = dict(interpreter.env)
     nodes = tuple(_without_checks(graph, values))
-    source = next(node for node in graph.nodes if node.op == "placeholder")
-    result = next(node for node in graph.nodes if node.op == "output").args[0]
+    source, result = next(iter(graph.nodes)), next(reversed(graph.nodes)).args[0]
     assert isinstance(result, fx.Node)  # the model's output was seen to be a tensor
     return Traced(source, nodes, result, values)

@@ -38,7 +38,8 @@ def memory(
     a new method, unit or precision needs no formula here, and no memory is needed; the network may be on any device,
     also meta, and is not touched. An optimiser that works on lists of tensors, the default on CUDA, holds temporaries
     of the size of a unit's gradients, after its activations are freed: they are not counted. float16 is counted as
-    bfloat16: the sizes are the same, but for a few scalars of the gradient scaler.
+    bfloat16: the sizes are the same, but for a few scalars of the gradient scaler. In both, the batch statistics of
+    BatchNorm are counted 4 bytes per channel too small, as torch's fake kernel has them in the reduced precision.
 
     Raises LocalgradError for a batch size below 1, an image that does not fit the network, an unknown precision or
     update.

@@ -120,7 +120,9 @@ def read_run(folder: Path) -> RunRecord:
     problems: list[str] = []
     document = _read_object(folder / RUN_FILE, problems)
     rows = list(_rows(folder / METRICS_FILE, problems))
-    epochs = tuple(epoch for row in rows if row.get("kind") == "epoch" and (epoch := _epoch(row, problems)) is not None)
+    found = [_epoch(row, problems) for row in rows if row.get("kind") == "epoch"]
+    by_number = {epoch.number: epoch for epoch in found if epoch is not None}
+    epochs = tuple(by_number[number] for number in sorted(by_number))
     ends = [row for row in rows if row.get("kind") == "end"]
     record = RunRecord(
         folder=folder,

@@ -1,0 +1,33 @@
+"""Reading what ``localgrad export`` wrote: a plain network again."""
+
+from pathlib import Path
+
+from torch import nn
+
+from localgrad import backbones
+from localgrad.errors import LocalgradError
+from localgrad.network import build_model
+from localgrad.spec import Backbone
+from localgrad.train.checkpoint import load_weights
+from localgrad.train.weights import read_exported
+
+
+def load(path: str | Path) -> nn.Module:
+    """The exported network with its weights, in evaluation mode: a plain ``nn.Module``.
+
+    Raises LocalgradError when the file is damaged, of another program, or of a network that is not one of localgrad's
+    own; the weights of such a file can be read with safetensors and loaded into the network they came from.
+    """
+    path = Path(path)
+    facts, weights = read_exported(path)
+    name = facts.pop("constructor", None)
+    if name not in backbones.__all__:
+        raise LocalgradError(
+            f"{path} holds weights of {facts.get('name')!r}, which localgrad cannot build. Build it yourself and load "
+            "the weights: model.load_state_dict(safetensors.torch.load_file(path))."
+        )
+    arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in facts.items() if key not in ("kind", "name")}
+    backbone: Backbone = getattr(backbones, str(name))(**arguments)
+    model, _ = build_model(backbone, seed=0)
+    load_weights(model, weights, str(path))
+    return model.eval()

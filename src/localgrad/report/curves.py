@@ -1,0 +1,65 @@
+"""Numbers of the figures: one curve per group, its seeds and their mean."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import final
+
+from localgrad.report.groups import Group
+from localgrad.report.read import Epoch, RunRecord
+
+Points = Mapping[int, float]
+
+
+@final
+@dataclass(frozen=True)
+class Curve:
+    """``mean`` is over the points that all seeds have."""
+
+    group: int
+    mean: Points
+    seeds: tuple[Points, ...]
+
+
+def per_epoch(groups: Sequence[Group], value: Callable[[Epoch], float | None]) -> list[Curve]:
+    """``value`` of every epoch."""
+
+    def points(run: RunRecord) -> Points:
+        return {epoch.number: found for epoch in run.epochs if (found := value(epoch)) is not None}
+
+    return _curves(groups, lambda _, run: points(run))
+
+
+def by_blocks(groups: Sequence[Group]) -> bool:
+    """Whether for every group it is known which blocks its units hold."""
+    return all(group.spans is not None for group in groups)
+
+
+def over_depth(groups: Sequence[Group]) -> list[Curve]:
+    """Accuracy of every unit's own head at the last epoch, over the blocks below the head, or over units from 1."""
+    blocks = by_blocks(groups)
+
+    def points(group: Group, run: RunRecord) -> Points:
+        heads = run.last.units if run.last is not None else {}
+        if not blocks or group.spans is None:
+            return {unit + 1: value for unit, value in sorted(heads.items())}
+        spans = group.spans
+        return {spans[unit][1]: value for unit, value in sorted(heads.items()) if unit < len(spans)}
+
+    return _curves(groups, points)
+
+
+def wide(curves: Sequence[Curve]) -> bool:
+    """Whether the values are above 0 and span more than a factor of 20: then a logarithmic axis shows more."""
+    values = [value for curve in curves for seed in curve.seeds for value in seed.values()]
+    return bool(values) and min(values) > 0 and max(values) > 20 * min(values)
+
+
+def _curves(groups: Sequence[Group], points: Callable[[Group, RunRecord], Points]) -> list[Curve]:
+    curves = []
+    for group in groups:
+        seeds = tuple(own for run in group.runs if (own := points(group, run)))
+        if seeds:
+            common = sorted(set[int].intersection(*(set(own) for own in seeds)))
+            curves.append(Curve(group.index, {x: fmean(own[x] for own in seeds) for x in common}, seeds))
+    return curves

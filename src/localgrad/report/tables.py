@@ -1,0 +1,177 @@
+"""The tables of the page: the comparison, the runs, the settings, the conditions."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from localgrad.report.comparison import Comparison, Row
+from localgrad.report.groups import Group, flat, split_settings, word
+from localgrad.report.markup import Markup, element
+from localgrad.report.read import RunRecord
+from localgrad.report.style import color_of, dash_of
+from localgrad.report.words import legend_of, title_of
+
+NOTHING = "–"
+
+
+def table(heads: Sequence[object], rows: Iterable[Sequence[Markup]], kind: str) -> Markup:
+    """A table that scrolls inside its own box where it is wider than the page."""
+    head = element("thead", element("tr", (element("th", head, scope="col") for head in heads)))
+    body = element("tbody", (element("tr", row) for row in rows))
+    return element("div", element("table", head, body, class_=kind), class_="scroll", tabindex="0")
+
+
+def cell(value: object, label: str | None = None, kind: str | None = None) -> Markup:
+    """A number with what it is, which a narrow page shows beside it."""
+    return element("td", value, data_label=label, class_=kind)
+
+
+def key(group: int) -> Markup:
+    """A sample of a group's line."""
+    dash = ",".join(map(str, dash_of(group))) or None
+    style = f"stroke:{color_of(group)};stroke-width:2.5;stroke-linecap:round"
+    line = element("line", x1="1", x2="29", y1="5", y2="5", style=style, stroke_dasharray=dash)
+    return element("svg", line, class_="key", viewBox="0 0 30 10", aria_hidden="true")
+
+
+def comparison_table(comparison: Comparison, groups: Mapping[str, int]) -> Markup:
+    """One row per name, with bars for what is better when smaller."""
+    heads = (
+        "method", "test top-1 %", "best epoch’s", "units", "live MiB", "ms per step", "reach of a loss",
+        "MACs of largest unit",
+    )  # fmt: skip
+    live, slow = (
+        max(values) for values in zip(*((r.live_bytes, r.step_seconds) for r in comparison.rows), strict=True)
+    )
+
+    def cells(row: Row) -> list[Markup]:
+        group = groups.get(row.name)
+        color = "var(--muted)" if group is None else color_of(group)
+        units = "1 unit" if row.reach_units == 1 else f"{row.reach_units} units"
+        low, high = (1000 * seconds for seconds in row.step_quartiles)
+        return [
+            element("th", None if group is None else key(group), row.name, scope="row"),
+            cell(row.top1, heads[1], "main"),
+            cell(row.best_top1, heads[2]),
+            cell(len(row.spans), heads[3]),
+            cell(
+                [_ratio(f"{row.live_bytes / 2**20:.1f}", row.live_ratio), _bar(row.live_bytes / live, color)], heads[4]
+            ),
+            cell(
+                [
+                    _ratio(
+                        f"{1000 * row.step_seconds:.1f}", row.step_ratio, f"half of the steps: {low:.1f}–{high:.1f}"
+                    ),
+                    _bar(row.step_seconds / slow, color),
+                ],
+                heads[5],
+            ),
+            cell([units, element("small", f" · {row.reach_blocks}/{row.blocks} blocks")], heads[6]),
+            cell(_ratio(_si(row.macs_max_node), row.macs_max_node / max(row.macs_inference, 1)), heads[7]),
+        ]
+
+    notes = [
+        *legend_of(comparison),
+        "MACs: forward, per sample, with the auxiliary network; × those of plain inference",
+    ]
+    problems = [f"{row.name}: audit: {problem}" for row in comparison.rows for problem in row.audit_problems]
+    return Markup(
+        element("p", title_of(comparison), class_="lead")
+        + table(heads, map(cells, comparison.rows), "cards")
+        + element("ul", (element("li", line) for line in notes + problems), class_="note")
+    )
+
+
+def runs_table(groups: Sequence[Group]) -> Markup:
+    """One row per run."""
+    heads = ("run", "seed", "epochs", "test top-1 %, last", "top-5 %", "best top-1 % (epoch)", "training loss", "time")
+
+    def cells(group: Group, run: RunRecord) -> list[Markup]:
+        last = run.last
+        epochs = f"{last.number if last else 0}/{run.planned or '?'}"
+        return [
+            element("th", key(group.index), group.name, scope="row", title=str(run.folder)),
+            cell(NOTHING if run.seed is None else run.seed),
+            cell(epochs),
+            cell(_fixed(last and last.top1, 2), kind="main"),
+            cell(_fixed(last and last.top5, 2)),
+            cell(NOTHING if run.best is None else [f"{run.best[1]:.2f} ", element("small", f"({run.best[0]})")]),
+            cell(_fixed(last and last.loss, 4)),
+            cell(_duration(last and last.seconds)),
+        ]
+
+    return table(heads, (cells(group, run) for group in groups for run in group.runs), "runs")
+
+
+def settings_tables(groups: Sequence[Group]) -> Markup:
+    """Settings that differ between groups, a column each; those that all share below, folded."""
+    known = [group for group in groups if group.runs[0].facts]
+    columns = [flat({name: value for name, value in g.runs[0].facts.items() if name != "seed"}) for g in known]
+    differing, shared = split_settings(columns)
+    rows = (
+        [element("th", name, scope="row"), *(cell(NOTHING if value is None else value) for value in values)]
+        for name, values in differing.items()
+    )
+    heads = ("setting", *([key(group.index), group.name] for group in known))
+    body = table(heads, rows, "settings") if differing else element("p", "The runs differ in nothing but their seeds.")
+    if not known:
+        return element("p", "No run’s settings could be read.")
+    return Markup(body + element("details", element("summary", "Settings that all share"), pairs(shared)))
+
+
+def conditions_lists(comparisons: Sequence[Comparison], runs: Sequence[RunRecord]) -> Markup:
+    """What the numbers were made with: of comparisons, of all runs, and of single runs where they differ."""
+    parts = []
+    for comparison in comparisons:
+        parts += [element("h3", "Comparison"), pairs(_named(comparison.conditions))]
+    known = [run for run in runs if run.conditions]
+    differing, shared = split_settings([flat(run.conditions) for run in known])
+    if shared:
+        parts += [element("h3", "All runs" if len(runs) > 1 else "The run"), pairs(shared)]
+    if differing:
+        rows = (
+            [
+                element("th", run.folder.name, scope="row"),
+                *(cell(differing[name][index] or NOTHING) for name in differing),
+            ]
+            for index, run in enumerate(known)
+        )
+        parts += [element("h3", "Where runs differ"), table(("run", *differing), rows, "settings")]
+    return Markup("".join(parts)) if parts else element("p", "No conditions could be read.")
+
+
+def pairs(values: Mapping[str, str]) -> Markup:
+    """A list of names and values."""
+    return element("dl", ([element("dt", name), element("dd", value)] for name, value in values.items()))
+
+
+def _named(conditions: Mapping[str, object]) -> dict[str, str]:
+    return {name.replace("_", " "): word(value) for name, value in conditions.items()}
+
+
+def _ratio(value: str, ratio: float, title: str | None = None) -> Markup:
+    return element("span", value, element("small", f" ×{ratio:.2f}"), title=title)
+
+
+def _bar(share: float, color: str) -> Markup:
+    width = min(max(share, 0.0), 1.0) * 100
+    return element("span", element("i", style=f"width:{width:.1f}%;background:{color}"), class_="bar")
+
+
+def _si(value: int) -> str:
+    for size, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {letter}"
+    return str(value)
+
+
+def _fixed(value: float | None, digits: int) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
