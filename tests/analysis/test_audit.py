@@ -74,8 +74,8 @@ def test_text() -> None:
 
 def test_frozen_and_dead_parameters() -> None:
     net = network()
-    net.aux["stem"].append(nn.Linear(3, 3))
-    net.aux["stem"][-1].forward = lambda h: h  # holds weights that no loss uses
+    net.aux["stem"]["task"].append(nn.Linear(3, 3))
+    net.aux["stem"]["task"][-1].forward = lambda h: h  # holds weights that no loss uses
     for parameter in net.units[1].body.parameters():
         parameter.requires_grad_(False)
     found = audit(net, BATCH)
@@ -262,6 +262,7 @@ def test_loss_that_only_compares_labels_with_each_other() -> None:
         return {"sim": (logits @ logits.T - same).square().mean()}
 
     assert audit(with_loss(similarity), BATCH).labels == (True,) * 4
+    assert audit(with_loss(similarity), replace(BATCH, y=torch.full((4,), 9))).labels == (True,) * 4
 
 
 def test_labels_that_are_not_declared() -> None:

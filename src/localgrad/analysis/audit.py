@@ -84,14 +84,20 @@ def _label_use(
     """For every unit, whether its loss and whether its output change with the labels."""
     if batch.y is None:
         return (False,) * len(losses), (False,) * len(losses)
-    # Every other label changes: a loss that only compares labels with each other would not see all of them renamed.
-    other = batch.y.clone()
-    other[::2] = (other[::2] + 1) % net.backbone.num_classes
-    again = trace(copy.deepcopy(net).train(), replace(batch, y=other))
+    again = trace(copy.deepcopy(net).train(), replace(batch, y=other_labels(batch.y, net.backbone.num_classes)))
     return (
         tuple(not equal(a, b) for a, b in zip(losses, again.losses, strict=True)),
         tuple(not torch.equal(a, b) for a, b in zip(outputs, again.outputs, strict=True)),
     )
+
+
+def other_labels(y: Tensor, num_classes: int) -> Tensor:
+    """Labels (int64, B) that differ from ``y`` also in which samples share a class: some losses read no more."""
+    next_class = (y + 1) % num_classes
+    if bool((y == y[0]).all()):
+        next_class[1::2] = y[1::2]
+        return next_class
+    return next_class[0].expand_as(y)
 
 
 def parameter_names(net: LocalNetwork) -> dict[nn.Parameter, str]:

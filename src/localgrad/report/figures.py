@@ -59,7 +59,7 @@ def draw(curves: Sequence[Curve], axis: Axis) -> Markup:
     """One figure: a bold line for the mean of every group and a thin one for every seed."""
     style: Any = {**_STYLE, "svg.hashsalt": axis.key}
     with mpl.rc_context(style):
-        figure = Figure(figsize=(5.4, 3.3), layout="constrained")
+        figure = Figure(figsize=(4.8, 3.1), layout="constrained")
         axes = figure.add_subplot()
         for curve in curves:
             _line(axes, curve, axis)
@@ -83,7 +83,7 @@ def _line(axes: Axes, curve: Curve, axis: Axis) -> None:
     style: dict[str, Any] = {"color": color, "linestyle": (0, dash) if dash else "-"}
     for seed in curve.seeds:
         if len(curve.seeds) > 1:
-            axes.plot(list(seed), list(seed.values()), **style, linewidth=0.8, alpha=0.4)
+            axes.plot(list(seed), list(seed.values()), color=color, linewidth=0.9, alpha=0.45)
     mean: Mapping[int, float] = curve.mean
     marked = axis.points or len(mean) == 1
     marker: dict[str, Any] = {"marker": marker_of(curve.group), "markersize": 5} if marked else {}

@@ -15,9 +15,8 @@ from localgrad.report.tables import comparison_table, conditions_lists, key, run
 from localgrad.version import VERSION
 
 ABOUT = (
-    "Networks trained with local learning: a network is cut into units, every unit learns from a loss of its own, and no "
-    "gradient crosses from one unit into another. Accuracy is that of the last epoch on the test split; the best "
-    "epoch’s stands beside it."
+    "Local learning cuts a network into units. Every unit learns from a loss of its own, and no gradient crosses from "
+    "one unit into another. Accuracy is that of the last epoch on the test split; the best epoch’s stands beside it."
 )
 
 
@@ -88,10 +87,12 @@ def _section(title: str, *content: object) -> Markup:
 
 
 def _missing(records: Sequence[RunRecord | ComparisonRecord]) -> Markup | None:
+    comparisons = [record for record in records if isinstance(record, ComparisonRecord)]
+    found = [(record.folder, record.problems) for record in (*comparisons, *all_runs(records))]
     lines = [
-        element("li", element("strong", record.folder.name), ": ", problem)
-        for record in [*(r for r in records if isinstance(r, ComparisonRecord)), *all_runs(records)]
-        for problem in record.problems
+        element("li", element("strong", folder.name or str(folder)), ": ", problem)
+        for folder, problems in found
+        for problem in problems
     ]
     return element("aside", element("h2", "What is missing"), element("ul", lines), class_="missing") if lines else None
 

@@ -102,18 +102,17 @@ def runs_table(groups: Sequence[Group]) -> Markup:
 
 
 def settings_tables(groups: Sequence[Group]) -> Markup:
-    """Settings that differ between groups, a column each; those that all share below, folded."""
+    """For every group the settings in which it differs from another; those that all share below, folded."""
     known = [group for group in groups if group.runs[0].facts]
+    if not known:
+        return element("p", "No run’s settings could be read.")
     columns = [flat({name: value for name, value in g.runs[0].facts.items() if name != "seed"}) for g in known]
     differing, shared = split_settings(columns)
     rows = (
-        [element("th", name, scope="row"), *(cell(NOTHING if value is None else value) for value in values)]
-        for name, values in differing.items()
+        [element("th", key(group.index), group.name, scope="row"), element("td", chips(differing, index))]
+        for index, group in enumerate(known)
     )
-    heads = ("setting", *([key(group.index), group.name] for group in known))
-    body = table(heads, rows, "settings") if differing else element("p", "The runs differ in nothing but their seeds.")
-    if not known:
-        return element("p", "No run’s settings could be read.")
+    body = table(("method", "settings"), rows, "settings") if differing else element("p", "None, but for the seeds.")
     return Markup(body + element("details", element("summary", "Settings that all share"), pairs(shared)))
 
 
@@ -121,30 +120,37 @@ def conditions_lists(comparisons: Sequence[Comparison], runs: Sequence[RunRecord
     """What the numbers were made with: of comparisons, of all runs, and of single runs where they differ."""
     parts = []
     for comparison in comparisons:
-        parts += [element("h3", "Comparison"), pairs(_named(comparison.conditions))]
+        named = {name.replace("_", " "): word(value) for name, value in comparison.conditions.items()}
+        parts += [element("h3", "The comparison"), pairs(named)]
     known = [run for run in runs if run.conditions]
     differing, shared = split_settings([flat(run.conditions) for run in known])
     if shared:
         parts += [element("h3", "All runs" if len(runs) > 1 else "The run"), pairs(shared)]
     if differing:
         rows = (
-            [
-                element("th", run.folder.name, scope="row"),
-                *(cell(differing[name][index] or NOTHING) for name in differing),
-            ]
+            [element("th", run.folder.name, scope="row"), element("td", chips(differing, index))]
             for index, run in enumerate(known)
         )
-        parts += [element("h3", "Where runs differ"), table(("run", *differing), rows, "settings")]
+        parts += [element("h3", "Where runs differ"), table(("run", "conditions"), rows, "settings")]
     return Markup("".join(parts)) if parts else element("p", "No conditions could be read.")
+
+
+def chips(differing: Mapping[str, Sequence[str | None]], index: int) -> Markup:
+    """The values of one column, each after its name; without those that it has not."""
+    own = ((name, values[index]) for name, values in differing.items())
+    items = ([element("span", name), " ", value] for name, value in own if value not in (None, NOTHING))
+    return element("ul", (element("li", item) for item in items), class_="chips")
 
 
 def pairs(values: Mapping[str, str]) -> Markup:
     """A list of names and values."""
-    return element("dl", ([element("dt", name), element("dd", value)] for name, value in values.items()))
-
-
-def _named(conditions: Mapping[str, object]) -> dict[str, str]:
-    return {name.replace("_", " "): word(value) for name, value in conditions.items()}
+    return element(
+        "dl",
+        (
+            element("div", element("dt", name), element("dd", value), class_="long" if len(value) > 40 else None)
+            for name, value in values.items()
+        ),
+    )
 
 
 def _ratio(value: str, ratio: float, title: str | None = None) -> Markup:

@@ -13,17 +13,17 @@ def title_of(comparison: Comparison) -> str:
 def legend_of(comparison: Comparison) -> list[str]:
     """One line for every column."""
     said = comparison.conditions
-    mean = "mean ± sample std" if any(row.top1.std is not None for row in comparison.rows) else "one seed, no spread"
-    device = said.get("gpu", said.get("device", "?"))
-    threads = "" if "gpu" in said else f", {said.get('threads', '?')} threads"
+    several = any(row.top1.std is not None for row in comparison.rows)
+    spread = "mean ± sample standard deviation over" if several else "one run, no spread:"
+    threads = said.get("threads", "?")
+    cpu = f"{said.get('device', '?')} with {threads} thread{'' if threads == 1 else 's'}"
     return [
-        f"top-1: test split, last epoch, {mean} over {_seeds(comparison)}; "
-        f"best epoch: chosen on {said.get('best_chosen_on', '?')}, mean",
-        f"live: bytes of all tensors alive at the peak of one training step at batch {said.get('batch_size', '?')}, "
-        "predicted",
-        f"ms/step: median of {said.get('step_repeats', '?')} interleaved steps on {device}{threads}, "
+        f"top-1: test split, last epoch, {spread} {_seeds(comparison)}",
+        f"best: the best epoch, chosen on the {said.get('best_chosen_on', '?')} split; never the headline",
+        f"live: all tensors alive at the peak of a training step at batch {said.get('batch_size', '?')}, predicted",
+        f"ms/step: median of {said.get('step_repeats', '?')} interleaved steps on {said.get('gpu', cpu)}, "
         f"{said.get('precision', '?')}",
-        "reach: most units (blocks) that one loss sends a gradient to, by audit",
+        "reach: most units (and blocks) that the loss of one unit sends a gradient to, by audit",
         "ratios are to the first row",
     ]
 

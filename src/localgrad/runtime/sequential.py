@@ -1,6 +1,5 @@
 """The Sequential runtime: one process, one mini-batch at a time, unit after unit."""
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final, get_args
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from localgrad.count import weightless_copy
 from localgrad.errors import LocalgradError, nearest
 from localgrad.network import LocalNetwork
 from localgrad.spec import Batch, Shape
@@ -174,7 +174,7 @@ def check_single_row(net: LocalNetwork, shape: Shape) -> None:
 
     A BatchNorm after pooling would see a single value per channel. Runs a copy on the meta device: computes nothing.
     """
-    copies = copy.deepcopy(net).to("meta").train().unit_list()
+    copies = weightless_copy(net, "meta").train().unit_list()
     h = torch.empty((1, *shape), device="meta", dtype=next(net.parameters()).dtype)
     with torch.no_grad():
         for unit in copies:
