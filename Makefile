@@ -13,11 +13,16 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[all]" --group dev
 	@touch $(READY)
 
+# One thread each: the demo's and the tests' networks are tiny, and threads that wait for each other on a busy machine
+# can make them ten times slower.
+demo: export OMP_NUM_THREADS = 1
 demo: $(READY)
+	rm -rf runs/demo
 	$(BIN)/localgrad compare digits.backprop digits.dgl digits.auglocal --seeds 0,1 --out runs/demo --report report.html
 
+test: export OMP_NUM_THREADS = 1
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

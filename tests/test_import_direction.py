@@ -8,7 +8,7 @@ import localgrad
 
 ROOT = Path(localgrad.__file__).parent
 
-# From the bottom up: a name here is a file or a folder of src/localgrad. What is on one line does not import each other.
+# From the bottom up: a name here is a file or a folder of src/localgrad. Names on one line do not import each other.
 LEVELS = (
     {"errors", "partition_tables", "rng", "update", "version"},
     {"spec"},

@@ -21,9 +21,9 @@ def test_shapes_follow_the_blocks() -> None:
 
 
 def test_facts_are_the_constructors_arguments() -> None:
-    assert tiny_resnet().facts() == {
-        "name": "resnet14", "layers": 14, "num_classes": 4, "width": 0.5, "image": (3, 8, 8),
-    }  # fmt: skip
+    facts = tiny_resnet().facts()
+    own = {"name": "resnet14", "layers": 14, "num_classes": 4, "width": 0.5, "image": (3, 8, 8)}
+    assert {name: facts[name] for name in own} == own
 
 
 def test_specs_are_frozen_and_compare_by_value() -> None:

@@ -19,10 +19,11 @@ from localgrad.report.comparison import COMPARISON_FILE, Comparison, Row, Score
 from localgrad.report.terminal import table
 from localgrad.spec import Batch, Span
 from localgrad.train.checkpoint import CHECKPOINT_FILE, check_facts, read_checkpoint
-from localgrad.train.loop import Result, deterministic_kernels, make_loaders, make_loop, train
+from localgrad.train.loop import Result, train
 from localgrad.train.progress import Reporter, Silent
 from localgrad.train.record import conditions, write_atomic
 from localgrad.train.run import Run
+from localgrad.train.setup import deterministic_kernels, make_loaders, make_loop
 
 __all__ = ["CompareInterrupted", "Comparison", "compare", "table"]
 

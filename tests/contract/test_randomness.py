@@ -3,12 +3,16 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from localgrad import LocalNetwork, Sequential, localize
+from localgrad.blocks import PooledLinear
 from localgrad.method import Method
 from localgrad.methods import DGL
+from localgrad.unit import Unit
+from localgrad.update import OptimizerUpdate
 
-from ..conftest import changed, copy_of, random_batch, sgd, tiny_resnet, with_dropout
+from ..conftest import ConvDropout, changed, copy_of, random_batch, sgd, tiny_resnet, with_dropout
 from .cases import every_method, localized
 
 
@@ -62,7 +66,7 @@ def test_draws_depend_on_step_and_seed(method: Method) -> None:
 def test_parts_of_an_accumulated_batch_draw_their_own_masks() -> None:
     """Two equal halves with one mask would give the loss of one half."""
     net = localize(with_dropout(tiny_resnet()), DGL(), 7)
-    batch = random_batch(net.backbone, rows=4)
+    batch = replace(random_batch(net.backbone, rows=4), image=None, views=None)
     twice = replace(batch, x=batch.x.repeat(2, 1, 1, 1), y=batch.y.repeat(2))
     copies = [localize(net.backbone, DGL(), 7) for _ in range(2)]
     half = Sequential(copies[0], sgd).step(batch).losses[0]["ce"]
@@ -80,3 +84,22 @@ def test_steps_are_counted_over_the_run() -> None:
         other.step(replace(batch, step=index))
     assert loop.steps == other.steps == 3
     assert not changed(copy_of(counted), copy_of(told))
+
+
+def test_units_draw_their_own_masks() -> None:
+    """The same weights and the same input in two units: their names make the difference."""
+    backbone = replace(
+        tiny_resnet(),
+        blocks=(ConvDropout(3, 3), ConvDropout(3, 3)),
+        block_names=("first", "second"),
+        head=PooledLinear(3, 4),
+    )
+    first, second = localize(backbone, DGL(head="0c1f"), 2).unit_list()
+    second.body.load_state_dict(first.body.state_dict())
+    batch = random_batch(backbone)
+
+    def output(unit: Unit) -> Tensor:
+        return unit.step(batch.x, batch, OptimizerUpdate(torch.optim.SGD(unit.parameters(), lr=0.0)))[0]
+
+    assert torch.equal(output(first), output(first))
+    assert not torch.equal(output(first), output(second))

@@ -244,6 +244,7 @@ def trace(model: nn.Module, example: Tensor, *, whole_children: bool = False) ->
         interpreter.run(torch.empty(shape, dtype=example.dtype, device="meta"))
     values = dict(interpreter.env)
     nodes = tuple(_without_checks(graph, values))
-    source, result = next(iter(graph.nodes)), next(reversed(graph.nodes)).args[0]
+    every = list(graph.nodes)
+    source, result = every[0], every[-1].args[0]
     assert isinstance(result, fx.Node)  # the model's output was seen to be a tensor
     return Traced(source, nodes, result, values)

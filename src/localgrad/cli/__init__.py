@@ -9,6 +9,27 @@ from localgrad.version import VERSION
 VERBS = ("recipes", "train", "compare", "evaluate", "export", "cost", "audit", "report")
 
 
+RECIPE_VERBS = {
+    "train": """usage: localgrad train RECIPE [options]
+       localgrad train --resume RUN [--data-root DIR] [--device DEVICE]
+
+Train a recipe, or continue a run from its last checkpoint, bit for bit. RECIPE is a name that `localgrad recipes`
+lists, or FILE.py:FUNCTION, or MODULE:FUNCTION: a function that returns a Run. RUN is the folder of a run.
+
+`localgrad train RECIPE --help` shows the options of a recipe, `localgrad train --resume --help` those of
+continuing.""",
+    "cost": """usage: localgrad cost RECIPE [options]
+
+MACs, parameters and live memory of a recipe beside those of backpropagation, without training. The options are those
+of `localgrad train RECIPE`, such as --depth, --modules and --batch-size; `localgrad cost RECIPE --help` shows them.""",
+    "audit": """usage: localgrad audit RECIPE [options]
+
+Which loss reaches the parameters of which unit, found by running a step; exit status 1 when that is not what the
+method declares. The options are those of `localgrad train RECIPE`; `localgrad audit RECIPE --help` shows them.""",
+}
+"""What the verbs that begin with a recipe say about themselves, before there is a recipe."""
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; errors of the user are printed as text, with exit status 2."""
     words = sys.argv[1:] if words is None else words
@@ -18,11 +39,16 @@ def main(words: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(VERSION)
         return 0
+    if words[0] in RECIPE_VERBS and (len(words) == 1 or words[1] in ("-h", "--help")):
+        print(RECIPE_VERBS[words[0]])
+        return 0 if len(words) > 1 else 2
     try:
         return find_verb(words[0])(words[1:])
     except LocalgradError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except SystemExit as stop:  # argparse, after --help
+        return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -1,11 +1,15 @@
 """The verbs about several runs: compare, report."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from signal import Signals
 
-from localgrad.cli.options import option_names, parse, plain_parser, recipe_parser, run_from_words
+from localgrad.cli.options import parse, plain_parser, recipe_parser, run_from_words
 from localgrad.cli.recipes import find_recipe
 from localgrad.cli.tables import console
+from localgrad.cli.words import option_names
+from localgrad.compare import CompareInterrupted
 from localgrad.compare import compare as run_compare
 from localgrad.compare import table as comparison_table
 from localgrad.errors import LocalgradError
@@ -56,7 +60,11 @@ def compare(words: Words) -> int:
         runs[reference] = [
             run_from_words("compare", reference, [*mine, "--seed", seed]) for seed in _seeds(values["seeds"])
         ]
-    comparison = run_compare(runs, values["out"], OnConsole())
+    try:
+        comparison = run_compare(runs, values["out"], OnConsole())
+    except CompareInterrupted as stop:
+        print(stop, file=sys.stderr)
+        return 128 + Signals[stop.signal].value
     console().print(comparison_table(comparison))
     if values["report"] is not None:
         write_report([values["out"]], values["report"])

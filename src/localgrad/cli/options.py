@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ArgumentParser
 
 from localgrad.cli.recipes import Recipe, absolute, call_recipe, find_recipe
+from localgrad.cli.words import Dashes, described, option, option_names, parameter_types
 from localgrad.errors import LocalgradError, nearest
 from localgrad.facts import plain
 from localgrad.train import Origin, Run
@@ -49,33 +50,30 @@ def run_settings(
     """
 
 
-class Dashes(DefaultHelpFormatter):
-    """Shows options with dashes, as they are typed, and no default where it is None."""
-
-    def format_help(self) -> str:
-        """The help text."""
-        text: str = super().format_help()
-        text = re.sub(r",\s+default:\s+null", "", text).replace(",null}", "}").replace(" | null", "")
-        text = re.sub(r"\s+Literal\[([^]]*)\]", lambda match: " " + " ".join(match.group(1).split()), text)
-        text = re.sub(r"Optional\[Literal\[([^]]*)\]\]", lambda match: " ".join(match.group(1).split()), text)
-        return re.sub(r"--\w+", lambda match: match.group().replace("_", "-"), text)
-
-
 def summary(recipe: Recipe) -> str:
     """First line of a recipe's docstring."""
     return (inspect.getdoc(recipe) or "").partition("\n")[0]
 
 
 def recipe_parser(command: str, reference: str, recipe: Recipe) -> ArgumentParser:
-    """A parser whose options are the recipe's parameters and the settings of every run."""
+    """A parser whose options are the recipe's parameters and the settings of every run.
+
+    Raises LocalgradError for parameters that no word can give.
+    """
     parser = ArgumentParser(
         prog=f"localgrad {command} {reference}",
         usage=f"localgrad {command} {reference} [options]",
         exit_on_error=False,
         formatter_class=Dashes,
     )
-    parser.add_function_arguments(recipe, fail_untyped=False)
     own: set[str | int] = set(inspect.signature(recipe).parameters)
+    try:
+        parser.add_function_arguments(recipe, fail_untyped=False)
+    except (ValueError, TypeError, NameError) as error:
+        raise LocalgradError(
+            f"recipe {reference}: its parameters {', '.join(map(str, own))} cannot all be options: {error}. Numbers, "
+            "texts, paths, true or false and Literals can."
+        ) from error
     parser.add_function_arguments(run_settings, skip=own)
     return parser
 
@@ -85,19 +83,15 @@ def underscored(words: Words) -> list[str]:
     result = []
     for word in words:
         name, equals, value = word.partition("=")
-        result.append(name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word)
+        result.append("--" + name[2:].replace("-", "_") + equals + value if word.startswith("--") else word)
     return result
 
 
-def option_names(parser: ArgumentParser) -> list[str]:
-    """All options of a parser, with dashes."""
-    return sorted(
-        option.replace("_", "-") for action in parser._actions for option in action.option_strings if len(option) > 2
-    )
+def parse(parser: ArgumentParser, words: Words, types: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Values by name. Raises LocalgradError for unknown options (with the nearest ones) and values of another type.
 
-
-def parse(parser: ArgumentParser, words: Words) -> dict[str, Any]:
-    """Values by name. Raises LocalgradError for unknown options (with the nearest ones) and values of another type."""
+    ``types`` are those of the options, for the error.
+    """
     known = option_names(parser)
     for word in words:
         name = word.partition("=")[0].replace("_", "-")
@@ -106,14 +100,28 @@ def parse(parser: ArgumentParser, words: Words) -> dict[str, Any]:
     try:
         namespace = parser.parse_args(underscored(words))
     except ArgumentError as error:
-        text = re.sub(r'Parser key "(\w+)"', lambda match: "--" + match.group(1).replace("_", "-"), str(error))
-        raise LocalgradError(f"{parser.prog}: {' '.join(text.split())}") from error
+        raise LocalgradError(f"{parser.prog}: {told(error, types or {})}") from error
     return dict(vars(namespace))
 
 
-def make_run(reference: str, recipe: Recipe, values: Mapping[str, Any], default_out: Path | None = None) -> Run:
+def told(error: ArgumentError, types: Mapping[str, Any]) -> str:
+    """The parser's error in one line, in terms of options."""
+    text = " ".join(str(error).split())
+    named = re.search(r'Parser key "(\w+)"', text)
+    if named is None:
+        return text
+    if named[1] not in types:
+        return text.replace(named[0], option(named[1]))
+    value = re.search(r"(?:Got|Given) value: (.*)$", text)
+    got = "" if value is None else f", got {value[1]!r}"
+    return f"{option(named[1])}: expected {described(types[named[1]])}{got}."
+
+
+def make_run(reference: str, recipe: Recipe, values: Mapping[str, Any]) -> Run:
     """The Run that a recipe and parsed values describe, with its origin."""
     own = inspect.signature(recipe).parameters
+    # Absolute, so that the run can be continued from any folder.
+    values = {k: v.absolute() if isinstance(v, Path) and k != "out" else v for k, v in values.items()}
     arguments = {name: value for name, value in values.items() if name in own}
     run = call_recipe(recipe, reference, arguments)
     settings = {name: value for name, value in values.items() if name not in own and value is not None}
@@ -127,14 +135,15 @@ def make_run(reference: str, recipe: Recipe, values: Mapping[str, Any], default_
     run = replace(run, origin=origin, **settings)
     if run.out is None:
         name = reference.rpartition("/")[2].replace(".py:", ".").replace(":", ".")
-        run = replace(run, out=default_out or Path("runs") / f"{name}-seed{run.seed}")
+        run = replace(run, out=Path("runs") / f"{name}-seed{run.seed}")
     return run
 
 
 def run_from_words(command: str, reference: str, words: Words) -> Run:
     """The Run of ``localgrad COMMAND RECIPE words...``."""
     recipe = find_recipe(reference)
-    return make_run(reference, recipe, parse(recipe_parser(command, reference, recipe), words))
+    parser = recipe_parser(command, reference, recipe)
+    return make_run(reference, recipe, parse(parser, words, parameter_types(recipe, run_settings)))
 
 
 def run_from_origin(origin: Mapping[str, Any] | None, folder: Path, moved: Mapping[str, Any]) -> Run:
@@ -142,24 +151,28 @@ def run_from_origin(origin: Mapping[str, Any] | None, folder: Path, moved: Mappi
     if origin is None:
         raise LocalgradError(
             f"{folder} was made by a Python program, not by a recipe: make its Run there and call "
-            "localgrad.train(run, resume=True)."
+            "train(run, resume=True)."
         )
     reference = str(origin["recipe"])
     recipe = find_recipe(reference)
     parser = recipe_parser("train", reference, recipe)
-    own = inspect.signature(recipe).parameters
+    types = parameter_types(recipe, run_settings)
     saved = {**origin["arguments"], **origin["overrides"]}
-    unknown = sorted(set(saved) - set(own) - set(inspect.signature(run_settings).parameters))
-    if unknown:
+    changed = f"recipe {reference} has changed since {folder} was made"
+    gone = sorted(saved.keys() - types.keys())
+    if gone:
         raise LocalgradError(
-            f"recipe {reference} has changed since {folder} was made: it no longer has the parameters "
-            f"{', '.join(unknown)}. Use the version of the recipe that made the run."
+            f"{changed}: it no longer has the parameters {', '.join(gone)}. Use the version of the recipe that made "
+            "the run."
         )
-    values = {**saved, **{name: value for name, value in moved.items() if value is not None}}
+    now = {name: value for name, value in moved.items() if value is not None}
+    foreign = sorted(now.keys() - types.keys())
+    if foreign:
+        raise LocalgradError(f"recipe {reference} has no option {', '.join(map(option, foreign))}.")
     try:
-        namespace = parser.parse_object({name: value for name, value in values.items() if value is not None})
+        namespace = parser.parse_object({**saved, **now})
     except ArgumentError as error:
-        raise LocalgradError(f"recipe {reference} has changed since {folder} was made: {error}") from error
+        raise LocalgradError(f"{changed}: {told(error, types)}") from error
     return replace(make_run(reference, recipe, vars(namespace)), out=folder)
 
 

@@ -1,7 +1,6 @@
 """Finding recipes: functions that return a Run, in the package or in a user's own file."""
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import localgrad.recipes
+from localgrad.cli.load import blamed, load_module
 from localgrad.errors import LocalgradError, nearest
 from localgrad.train import Run
 
@@ -36,23 +36,6 @@ def built_in() -> dict[str, Recipe]:
     return found
 
 
-def load_module(reference: str) -> ModuleType:
-    """A module from a ``.py`` file or by its import name."""
-    if not reference.endswith(".py"):
-        try:
-            return importlib.import_module(reference)
-        except ModuleNotFoundError as error:
-            raise LocalgradError(f"recipe module {reference!r} was not found: {error}.") from error
-    path = Path(reference)
-    if not path.is_file():
-        raise LocalgradError(f"recipe file {reference} does not exist (looked in {Path.cwd()}).")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def find_recipe(reference: str) -> Recipe:
     """The recipe that ``name``, ``file.py:function`` or ``package.module:function`` refers to.
 
@@ -68,14 +51,11 @@ def find_recipe(reference: str) -> Recipe:
         )
     where, _, name = reference.rpartition(":")
     module = load_module(where)
-    found = {
-        key: value
-        for key, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__
-    }
-    if name not in found:
-        raise LocalgradError(f"{where} has no function {name!r}. {nearest(name, found)}")
-    return found[name]
+    functions = {key: value for key, value in vars(module).items() if inspect.isfunction(value)}
+    if name not in functions:
+        own = [key for key, value in functions.items() if value.__module__ == module.__name__]
+        raise LocalgradError(f"{where} has no function {name!r}. {nearest(name, own)}")
+    return functions[name]
 
 
 def absolute(reference: str) -> str:
@@ -85,8 +65,11 @@ def absolute(reference: str) -> str:
 
 
 def call_recipe(recipe: Recipe, reference: str, arguments: dict[str, object]) -> Run:
-    """The recipe's Run. Raises LocalgradError when it returns something else."""
-    run = recipe(**arguments)
+    """The recipe's Run. Raises LocalgradError when it fails or returns something else."""
+    with blamed(f"recipe {reference} raised an exception"):
+        run = recipe(**arguments)
     if not isinstance(run, Run):
-        raise LocalgradError(f"recipe {reference}: expected a localgrad.Run, got {type(run).__name__}.")
+        raise LocalgradError(
+            f"recipe {reference}: expected it to return a localgrad.train.Run, got {type(run).__name__}."
+        )
     return run

@@ -41,9 +41,9 @@ def cost_rows(rows: Sequence[CostRow], run: Run) -> Table:
             f"{row.ratio:.3f}",
         )
     table.caption = (
-        "MMACs: per sample, forward, bodies and auxiliary networks, counted as the papers do; largest unit: what the slowest of "
-        "parallel machines would do. live: bytes of all tensors alive at the peak of a training step (weights, "
-        "gradients, optimiser state, activations, input), found with fake tensors; ratio: to the first row."
+        "MMACs: per sample, forward, bodies and auxiliary networks, counted as the papers do; largest unit: what the "
+        "slowest of parallel machines would do. live: bytes of all tensors alive at the peak of a training step "
+        "(weights, gradients, optimiser state, activations, input), found with fake tensors; ratio: to the first row."
     )
     table.caption_justify = "left"
     return table

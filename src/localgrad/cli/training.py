@@ -9,14 +9,14 @@ from jsonargparse import ArgumentParser
 
 from localgrad.cli.options import parse, plain_parser, run_from_origin, run_from_words, split_recipe, summary
 from localgrad.cli.recipes import built_in
-from localgrad.network import LocalNetwork
+from localgrad.errors import LocalgradError, RunError
 from localgrad.train import Run, export_weights
 from localgrad.train import evaluate as evaluate_network
 from localgrad.train import train as run_train
-from localgrad.train.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
-from localgrad.train.loop import make_loaders
+from localgrad.train.checkpoint import CHECKPOINT_FILE, load_trained
 from localgrad.train.progress import OnConsole
 from localgrad.train.record import read_run
+from localgrad.train.setup import load_images, make_loaders, place
 
 Words = Sequence[str]
 
@@ -33,17 +33,24 @@ def recipes(words: Words) -> int:
 
 def train(words: Words) -> int:
     """Train a recipe, or continue a run."""
-    if any(word.partition("=")[0] == "--resume" for word in words):
-        run, resume = _resumed(words), True
+    resume = any(word.partition("=")[0] == "--resume" for word in words)
+    if resume:
+        run = _resumed(words)
     else:
         reference, rest = split_recipe("train", words)
-        run, resume = run_from_words("train", reference, rest), False
+        run = run_from_words("train", reference, rest)
     result = run_train(run, resume=resume, reporter=OnConsole())
     return 0 if result.interrupted is None else 128 + Signals[result.interrupted].value
 
 
 def _resumed(words: Words) -> Run:
-    parser = plain_parser("train", "Continue a run from its last checkpoint, bit for bit.")
+    if {"-h", "--help"} & set(words):
+        words = ["--help"]
+    elif not words[0].startswith("-"):
+        raise LocalgradError(
+            f"localgrad train --resume RUN: a run continues with its own recipe and options, leave {words[0]!r} out."
+        )
+    parser = plain_parser("train --resume RUN", "Continue a run from its last checkpoint, bit for bit.")
     parser.add_argument("--resume", type=Path, required=True, help="the run's folder")
     _add_moved(parser)
     values = parse(parser, words)
@@ -60,14 +67,6 @@ def _run_of(folder: Path, values: Mapping[str, Any]) -> Run:
     return run_from_origin(read_run(folder)["origin"], folder, moved)
 
 
-def _trained(run: Run, folder: Path) -> LocalNetwork:
-    net = run.network()
-    _, tensors = read_checkpoint(folder / CHECKPOINT_FILE)
-    weights = {name.removeprefix("weights."): t for name, t in tensors.items() if name.startswith("weights.")}
-    load_weights(net, weights, str(folder / CHECKPOINT_FILE))
-    return net.to(run.torch_device())
-
-
 def evaluate(words: Words) -> int:
     """Evaluate a run's last checkpoint on the test split: the network and every unit's own head."""
     parser = plain_parser("evaluate", "Evaluate a run's last checkpoint on the test split.")
@@ -75,8 +74,12 @@ def evaluate(words: Words) -> int:
     _add_moved(parser)
     values = parse(parser, words)
     run = _run_of(values["run"], values)
-    net = _trained(run, values["run"])
-    loaders = make_loaders(run, run.data.load(), run.torch_device())
+    problems = list(run.problems(resumed=True))
+    if problems:
+        raise RunError(problems)
+    device = run.torch_device()
+    net = place(load_trained(run, values["run"] / CHECKPOINT_FILE), run, device)
+    loaders = make_loaders(run, load_images(run), device)
     found = evaluate_network(net, loaders.test, precision=run.precision)
     print(f"test top-1 {found.top1:.2f} %  top-5 {found.top5:.2f} %  loss {found.loss:.4f}  ({found.samples} images)")
     for index, unit in enumerate(net.unit_list()):
@@ -93,6 +96,6 @@ def export(words: Words) -> int:
     values = parse(parser, words)
     folder = values["run"]
     run = run_from_origin(read_run(folder)["origin"], folder, {})
-    export_weights(_trained(run, folder), values["output"])
+    export_weights(load_trained(run, folder / CHECKPOINT_FILE), values["output"])
     print(f"{values['output']}: {run.backbone.name}, {values['output'].stat().st_size} bytes")
     return 0

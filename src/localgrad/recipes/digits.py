@@ -19,13 +19,13 @@ def _run(method: Method, modules: int | None, layers: int, epochs: int, seed: in
         data=Digits(),
         optimizer=SGD(lr=0.1),
         schedule=Cosine(warmup_epochs=0, from_zero=True),
-        batch_size=64,
+        batch_size=256,
         epochs=epochs,
         seed=seed,
     )
 
 
-def backprop(layers: int = 14, epochs: int = 12, seed: int = 0, data_root: Path | None = None) -> Run:
+def backprop(layers: int = 14, epochs: int = 16, seed: int = 0, data_root: Path | None = None) -> Run:
     """End-to-end backpropagation on the digits.
 
     Args:
@@ -38,7 +38,7 @@ def backprop(layers: int = 14, epochs: int = 12, seed: int = 0, data_root: Path 
 
 
 def checkpointing(
-    layers: int = 14, segments: int | None = None, epochs: int = 12, seed: int = 0, data_root: Path | None = None
+    layers: int = 14, segments: int | None = None, epochs: int = 16, seed: int = 0, data_root: Path | None = None
 ) -> Run:
     """Backpropagation with recomputed activations on the digits: the memory baseline.
 
@@ -56,7 +56,7 @@ def dgl(
     modules: int | None = None,
     head: Head = "mlp-sr",
     layers: int = 14,
-    epochs: int = 12,
+    epochs: int = 16,
     seed: int = 0,
     data_root: Path | None = None,
 ) -> Run:
@@ -80,7 +80,7 @@ def auglocal(
     tail: Tail = "joint",
     modules: int | None = None,
     layers: int = 14,
-    epochs: int = 12,
+    epochs: int = 16,
     seed: int = 0,
     data_root: Path | None = None,
 ) -> Run:

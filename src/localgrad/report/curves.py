@@ -36,11 +36,15 @@ def by_blocks(groups: Sequence[Group]) -> bool:
 
 
 def over_depth(groups: Sequence[Group]) -> list[Curve]:
-    """Accuracy of every unit's own head at the last epoch, over the blocks below the head, or over units from 1."""
+    """Accuracy of every unit's own head at the last epoch, over the blocks below the head, or over units from 1.
+
+    A seed that stands at an earlier epoch than another of its group is left out.
+    """
     blocks = by_blocks(groups)
 
     def points(group: Group, run: RunRecord) -> Points:
-        heads = run.last.units if run.last is not None else {}
+        newest = max((other.last.number for other in group.runs if other.last is not None), default=0)
+        heads = run.last.units if run.last is not None and run.last.number == newest else {}
         if not blocks or group.spans is None:
             return {unit + 1: value for unit, value in sorted(heads.items())}
         spans = group.spans

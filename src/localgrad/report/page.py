@@ -88,7 +88,8 @@ def _section(title: str, *content: object) -> Markup:
 
 def _missing(records: Sequence[RunRecord | ComparisonRecord]) -> Markup | None:
     comparisons = [record for record in records if isinstance(record, ComparisonRecord)]
-    found = [(record.folder, record.problems) for record in (*comparisons, *all_runs(records))]
+    found = [(record.folder, record.problems) for record in comparisons]
+    found += [(run.folder, run.problems) for run in all_runs(records)]
     lines = [
         element("li", element("strong", folder.name or str(folder)), ": ", problem)
         for folder, problems in found

@@ -138,8 +138,19 @@ def conditions_lists(comparisons: Sequence[Comparison], runs: Sequence[RunRecord
 def chips(differing: Mapping[str, Sequence[str | None]], index: int) -> Markup:
     """The values of one column, each after its name; without those that it has not."""
     own = ((name, values[index]) for name, values in differing.items())
-    items = ([element("span", name), " ", value] for name, value in own if value not in (None, NOTHING))
+    short = short_names(differing)
+    items = (
+        [element("span", short[name], title=name), " ", value] for name, value in own if value not in (None, NOTHING)
+    )
     return element("ul", (element("li", item) for item in items), class_="chips")
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """The last part of every dotted name, where no other name ends in it."""
+    ends: dict[str, list[str]] = {}
+    for name in names:
+        ends.setdefault(name.rpartition(".")[2], []).append(name)
+    return {name: end if len(own) == 1 else name for end, own in ends.items() for name in own}
 
 
 def pairs(values: Mapping[str, str]) -> Markup:
@@ -147,7 +158,7 @@ def pairs(values: Mapping[str, str]) -> Markup:
     return element(
         "dl",
         (
-            element("div", element("dt", name), element("dd", value), class_="long" if len(value) > 40 else None)
+            element("div", element("dt", name), element("dd", value), class_="long" if len(value) > 22 else None)
             for name, value in values.items()
         ),
     )

@@ -6,7 +6,8 @@ from localgrad.report.comparison import Comparison
 def title_of(comparison: Comparison) -> str:
     """Data, budget and seeds in one line."""
     said = comparison.conditions
-    budget = f"{said.get('epochs', '?')} epochs at batch {said.get('batch_size', '?')}"
+    epochs = said.get("epochs", "?")
+    budget = f"{epochs} epoch{'' if epochs == 1 else 's'} at batch {said.get('batch_size', '?')}"
     return f"{said.get('data', 'data unknown')}, {budget}, {_seeds(comparison)}"
 
 

@@ -141,12 +141,14 @@ def split(batch: Batch, parts: int) -> list[tuple[Part, Batch]]:
         return [(Part(), batch)]
     rows = len(batch.x)
     pieces = []
+    sizes = [len(chunk) for chunk in batch.x.tensor_split(min(parts, rows))]
+    # `views` has two rows per image, which stay together.
     chunks: dict[str, tuple[Tensor, ...]] = {
-        name: value.tensor_split(min(parts, rows))
+        name: value.split([size * (len(value) // rows) for size in sizes])
         for name in ("x", "y", "image", "views", "pair_similarity")
         if (value := getattr(batch, name)) is not None
     }
-    count = len(chunks["x"])
+    count = len(sizes)
     for index in range(count):
         fields: dict[str, Any] = {name: chunk[index] for name, chunk in chunks.items()}
         piece = replace(batch, **fields)
@@ -207,6 +209,12 @@ def check_batch(net: LocalNetwork, batch: Batch, precision: Precision = Precisio
         )
     if len(x) == 0:
         raise LocalgradError(f"Batch.x: expected at least one image, got shape {tuple(x.shape)}.")
+    for name, per_image in (("image", 1), ("views", 2)):
+        value = getattr(batch, name)
+        if value is not None and len(value) != per_image * len(x):
+            raise LocalgradError(
+                f"Batch.{name}: expected {per_image * len(x)} rows for {len(x)} images, got {len(value)}."
+            )
     weight = next(net.parameters())
     reduced = () if precision is Precision.FLOAT32 else (torch.bfloat16, torch.float16)
     if x.device != weight.device or x.dtype not in (weight.dtype, *reduced):

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from localgrad.errors import LocalgradError
-from localgrad.facts import Plain, differences
+from localgrad.facts import Plain, differences, plain
+from localgrad.network import LocalNetwork
 from localgrad.runtime import Sequential
 from localgrad.train.record import write_atomic
+from localgrad.train.run import Run
+from localgrad.train.tensors import read_tensors
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 FORMAT = "localgrad checkpoint 1"
@@ -31,7 +33,10 @@ MOVABLE = ("device", "data.root", "data.cache", "data.download", "runtime")
 @final
 @dataclass
 class Progress:
-    """Where a run stands. ``epoch`` and ``batch`` name the mini-batch to train next."""
+    """Where a run stands. ``epoch`` and ``batch`` name the mini-batch to train next.
+
+    ``sums`` are the loss terms of the ``seen`` samples of this epoch, ``samples`` all those of the training split.
+    """
 
     epoch: int = 0
     batch: int = 0
@@ -40,6 +45,7 @@ class Progress:
     seconds: float = 0.0
     sums: dict[str, dict[str, float]] = field(default_factory=dict)
     seen: int = 0
+    samples: int = 0
     best: dict[str, Any] | None = None
     last: dict[str, Any] | None = None
     finished: bool = False
@@ -88,20 +94,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise LocalgradError(
             f"there is no checkpoint at {path}. A run writes one after its first epoch, or when interrupted."
         )
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get("localgrad")
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if header else {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise LocalgradError(
-            f"{path} cannot be read as a checkpoint: {error}. It is damaged or no safetensors file."
-        ) from error
-    document = json.loads(header) if header else {}
-    if document.get("format") != FORMAT:
-        raise LocalgradError(
-            f"{path} is not a localgrad checkpoint: expected format {FORMAT!r}, got {document.get('format')!r}."
-        )
-    return document, tensors
+    return read_tensors(path, {FORMAT}, "a localgrad checkpoint")
 
 
 def check_facts(before: Plain, now: Plain, path: Path) -> None:
@@ -111,7 +104,7 @@ def check_facts(before: Plain, now: Plain, path: Path) -> None:
         raise LocalgradError(
             f"{path} was made with other settings (checkpoint -> now):\n"
             + "\n".join(f"  {line}" for line in changed)
-            + "\nResume with the same settings, or start a new run with --init-from to take the weights only."
+            + "\nUse the same settings, or start a new run with init_from (--init-from) to take the weights only."
         )
 
 
@@ -131,6 +124,20 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -
     module.load_state_dict(dict(weights))
 
 
+def weights_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the whole network, auxiliary networks included, in a checkpoint's tensors."""
+    return {name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")}
+
+
+def load_trained(run: Run, path: Path) -> LocalNetwork:
+    """The run's network with the weights of its checkpoint, on the CPU. Raises LocalgradError when they do not fit."""
+    header, tensors = read_checkpoint(path)
+    check_facts(header["facts"], plain(run.facts()), path)
+    net = run.network()
+    load_weights(net, weights_in(tensors), str(path))
+    return net
+
+
 def like(parameter: Tensor, value: Tensor) -> Tensor:
     """``value`` in the memory format of ``parameter`` if shaped like it: fused optimisers read both side by side."""
     return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
@@ -140,8 +147,7 @@ def load_checkpoint(path: Path, loop: Sequential, facts: Plain) -> Progress:
     """Put a saved run back into ``loop``; returns where it stood. Raises LocalgradError before changing anything."""
     header, tensors = read_checkpoint(path)
     check_facts(header["facts"], facts, path)
-    weights = {name.removeprefix("weights."): t for name, t in tensors.items() if name.startswith("weights.")}
-    load_weights(loop.net, weights, str(path))
+    load_weights(loop.net, weights_in(tensors), str(path))
     states: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):

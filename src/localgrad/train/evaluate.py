@@ -1,5 +1,6 @@
 """Accuracy of a network and of every unit's own head on one split."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -36,8 +37,17 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(net: LocalNetwork, loader: Loader, *, precision: Precision = Precision.FLOAT32) -> Evaluation:
-    """One pass over ``loader`` in evaluation mode through all units and their heads; the mode found is restored."""
+def evaluate(
+    net: LocalNetwork,
+    loader: Loader,
+    *,
+    precision: Precision = Precision.FLOAT32,
+    before_batch: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """One pass over ``loader`` in evaluation mode through all units and their heads; the mode found is restored.
+
+    ``before_batch`` is called before every batch; what it raises ends the evaluation.
+    """
     device = next(net.parameters()).device
     training = net.training
     net.eval()
@@ -48,16 +58,18 @@ def evaluate(net: LocalNetwork, loader: Loader, *, precision: Precision = Precis
     samples = 0
     try:
         for batch in loader.epoch(0):
+            before_batch()
             assert batch.y is not None
             h = batch.x
             with precision.autocast(device):
                 for index, unit in enumerate(net.unit_list()):
                     h = unit(h)
-                    for outputs in unit.outputs(h).values():
-                        if "logits" in outputs:
-                            logits_BK = outputs["logits"].float()
-                            right[index] += (logits_BK.argmax(1) == batch.y).sum()
-                            judged.add(index)
+                    found = [outputs["logits"] for outputs in unit.outputs(h).values() if "logits" in outputs]
+                    if found:
+                        # The own head comes first; objectives that share it give the same logits again.
+                        logits_BK = found[0].float()
+                        right[index] += (logits_BK.argmax(1) == batch.y).sum()
+                        judged.add(index)
             best5_BK = logits_BK.topk(min(5, logits_BK.shape[1]), dim=1).indices
             right5 += (best5_BK == batch.y[:, None]).any(1).sum()
             loss += F.cross_entropy(logits_BK, batch.y, reduction="sum")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol, final
 
 import torch
@@ -26,10 +27,10 @@ class OptimizerSpec(Protocol):
         ...
 
 
-def _positive(who: str, **numbers: float) -> Iterator[str]:
+def _not_negative(who: str, **numbers: float) -> Iterator[str]:
     for name, value in numbers.items():
-        if not value >= 0:
-            yield f"{who}: {name} must not be negative, got {value}."
+        if not 0 <= value < inf:
+            yield f"{who}: {name} must be a number and not negative, got {value}."
 
 
 def parameter_groups(
@@ -64,7 +65,7 @@ class SGD:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the numbers."""
-        yield from _positive("SGD", lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        yield from _not_negative("SGD", lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
         if self.nesterov and not self.momentum > 0:
             yield f"SGD: nesterov=True needs a momentum above 0, got {self.momentum}."
 
@@ -87,7 +88,6 @@ class Adam:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the numbers."""
-        yield from _positive("Adam", lr=self.lr, eps=self.eps, weight_decay=self.weight_decay)
-        for beta in self.betas:
-            if not 0 <= beta < 1:
-                yield f"Adam: betas must be in [0, 1), got {self.betas}."
+        yield from _not_negative("Adam", lr=self.lr, eps=self.eps, weight_decay=self.weight_decay)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            yield f"Adam: betas must be in [0, 1), got {self.betas}."

@@ -3,10 +3,13 @@
 A row has ``kind``: "epoch" or "end". There are no sentinel values: what was not measured has no key.
 """
 
+import errno
 import json
 import os
 import platform
+import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
@@ -18,6 +21,10 @@ from localgrad.version import VERSION
 
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
+PARTIAL = ".partial"
+"""How the name of a file ends while it is being written."""
+
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def conditions(device: torch.device) -> dict[str, object]:
@@ -31,7 +38,7 @@ def conditions(device: torch.device) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "device": str(device),
         **gpu,
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
     }
 
 
@@ -40,7 +47,7 @@ def write_atomic(path: Path, data: bytes, what: str) -> None:
 
     Raises LocalgradError when the data cannot be written; ``path`` is then untouched.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -48,12 +55,18 @@ def write_atomic(path: Path, data: bytes, what: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        kept = f"The one written before is untouched: {path}." if path.exists() else "There was none before."
-        raise LocalgradError(
-            f"{what} was not written to {path} ({len(data)} bytes): {error.strerror or error}. {kept} "
-            "Free some space (or raise the file size limit) and resume."
-        ) from error
+        kept = " The one written before is untouched." if path.is_file() else ""
+        raise LocalgradError(f"{what} was not written to {path} ({len(data)} bytes): {why(error)}.{kept}") from error
+    finally:
+        # Gone after replace; here still after an error or a second interrupt.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def why(error: OSError) -> str:
+    """The system's words, and what to do about a full disk."""
+    text = error.strerror or str(error)
+    return f"{text}; free some space (or raise the file size limit) and resume" if error.errno in FULL else text
 
 
 def write_run(folder: Path, run: Run, device: torch.device) -> None:
@@ -87,7 +100,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 @final
 class MetricsLog:
-    """Appends rows to ``metrics.jsonl``, each flushed at once."""
+    """Appends rows to ``metrics.jsonl``, each on the disk before the next."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / METRICS_FILE
@@ -97,8 +110,11 @@ class MetricsLog:
         try:
             with self.path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
+                file.flush()
+                # Before the checkpoint that counts on it.
+                os.fsync(file.fileno())
         except OSError as error:
-            raise LocalgradError(f"a row was not written to {self.path}: {error.strerror or error}.") from error
+            raise LocalgradError(f"a row was not written to {self.path}: {why(error)}.") from error
 
     def size(self) -> int:
         """Bytes written so far; a checkpoint remembers it."""
@@ -106,7 +122,7 @@ class MetricsLog:
 
     def truncate(self, size: int) -> None:
         """Drop what was written after a checkpoint, so that a resumed run has every row once."""
-        if not self.path.exists() and size == 0:
+        if self.size() == size:
             return
         if self.size() < size:
             raise LocalgradError(

@@ -84,11 +84,16 @@ class Run:
         if problems:
             raise RunError(problems)
 
-    def problems(self) -> Iterator[str]:
-        """Everything that is wrong, each as one sentence or two."""
-        for name, lowest in (("epochs", 1), ("batch_size", 1), ("accumulate", 1)):
-            if getattr(self, name) < lowest:
-                yield f"{name} must be at least {lowest}, got {getattr(self, name)}."
+    def problems(self, *, resumed: bool = False) -> Iterator[str]:
+        """Everything that is wrong, each as one sentence or two. A ``resumed`` run needs no ``init_from`` any more."""
+        wrong = list(self._type_problems())
+        if wrong:
+            # Nothing else can be judged.
+            yield from wrong
+            return
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}."
         if self.accumulate > self.batch_size:
             yield f"accumulate={self.accumulate} must not be larger than batch_size={self.batch_size}, which it splits."
         if not 0 <= self.val_fraction < 1:
@@ -99,7 +104,7 @@ class Run:
             yield "clip is per unit, update='fused' has one optimiser for all units: leave one of them out."
         yield from self.optimizer.problems()
         yield from self._device_problems()
-        if self.init_from is not None and not self.init_from.exists():
+        if self.init_from is not None and not resumed and not self.init_from.exists():
             yield f"init_from: {self.init_from} does not exist."
         try:
             with torch.device("meta"):
@@ -111,6 +116,17 @@ class Run:
         except DataError as error:
             yield str(error)
         yield from fit_problems(self.backbone, self.data.name, self.data.image, self.data.num_classes)
+
+    def _type_problems(self) -> Iterator[str]:
+        """Values of a kind that no setting has, as a recipe without annotations lets through."""
+        for name in ("epochs", "batch_size", "accumulate", "seed", "modules"):
+            value = getattr(self, name)
+            if (type(value) is not int) and not (name == "modules" and value is None):
+                yield f"{name} must be a whole number, got {value!r}."
+        for name in ("val_fraction", "clip"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) and not (name == "clip" and value is None):
+                yield f"{name} must be a number, got {value!r}."
 
     def _device_problems(self) -> Iterator[str]:
         try:

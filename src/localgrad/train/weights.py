@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -16,8 +15,9 @@ from localgrad.errors import LocalgradError
 from localgrad.facts import plain
 from localgrad.network import LocalNetwork
 from localgrad.spec import Backbone
-from localgrad.train.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from localgrad.train.checkpoint import CHECKPOINT_FILE, FORMAT, load_weights, weights_in
 from localgrad.train.record import write_atomic
+from localgrad.train.tensors import read_tensors
 
 EXPORT_FORMAT = "localgrad weights 1"
 
@@ -32,24 +32,17 @@ def export_bytes(backbone: Backbone, weights: Mapping[str, Tensor]) -> bytes:
 
 def export_weights(net: LocalNetwork, path: Path) -> None:
     """Write the plain network's weights. Raises LocalgradError when the file cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, export_bytes(net.backbone, net.model.state_dict()), "the exported network")
+    data = export_bytes(net.backbone, net.model.state_dict())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalgradError(f"the folder {path.parent} cannot be made: {error.strerror or error}.") from error
+    write_atomic(path, data, "the exported network")
 
 
 def read_exported(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Constructor facts and weights of an exported file. Raises LocalgradError for anything else."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("localgrad", "{}"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise LocalgradError(
-            f"{path} cannot be read: {error}. Expected a file that `localgrad export` wrote."
-        ) from error
-    if header.get("format") != EXPORT_FORMAT:
-        raise LocalgradError(
-            f"{path} is not an exported network: expected format {EXPORT_FORMAT!r}, got {header.get('format')!r}."
-        )
+    header, weights = read_tensors(path, {EXPORT_FORMAT}, "a network that localgrad exported")
     return header["backbone"], weights
 
 
@@ -57,11 +50,12 @@ def network_weights(path: Path) -> dict[str, Tensor]:
     """The plain network's weights in an exported file, a checkpoint, or a run folder."""
     if path.is_dir():
         path = path / CHECKPOINT_FILE
-    if path.name != CHECKPOINT_FILE:
-        return read_exported(path)[1]
-    _, tensors = read_checkpoint(path)
-    prefix = "weights.model."
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    header, tensors = read_tensors(path, {EXPORT_FORMAT, FORMAT}, "a checkpoint or an exported network")
+    if header["format"] == EXPORT_FORMAT:
+        return tensors
+    prefix = "model."
+    weights = weights_in(tensors)
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def load_initial_weights(net: LocalNetwork, path: Path) -> None:

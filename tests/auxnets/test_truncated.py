@@ -1,0 +1,42 @@
+"""Later layers rebuilt behind an earlier one."""
+
+import pytest
+import torch
+
+from localgrad.auxnets import Truncated, resample
+from localgrad.backbones.resnet import BasicBlock
+from localgrad.blocks import PooledLinear
+
+
+def strides(first: int, *widths: int) -> list[tuple[int, int]]:
+    blocks = resample([BasicBlock(1, width, 2) for width in widths], widths, (first, 8, 8))
+    assert [block.out_channels for block in blocks] == list(widths)
+    return [(block.in_channels, block.stride) for block in blocks]
+
+
+@pytest.mark.parametrize(
+    ("widths", "expected"),
+    [
+        ((16, 16), [(16, 1)]),
+        ((16, 32), [(16, 2)]),
+        ((16, 64), [(16, 2)]),
+        ((16, 64, 64), [(16, 2), (64, 2)]),
+        ((16, 64, 64, 64), [(16, 2), (64, 2), (64, 1)]),
+        ((16, 16, 32, 64), [(16, 1), (16, 2), (32, 2)]),
+        ((16, 128, 128, 128), [(16, 2), (128, 2), (128, 2)]),
+        ((16, 24, 32), [(16, 1), (24, 2)]),
+        ((16, 16), [(16, 1)]),
+    ],
+)
+def test_a_stride_for_every_doubling(widths: tuple[int, ...], expected: list[tuple[int, int]]) -> None:
+    """methods.md 10.1: 16 to 64 strides now and once more at the next block."""
+    assert strides(*widths) == expected
+
+
+def test_truncated() -> None:
+    blocks = resample([BasicBlock(8, 8), BasicBlock(8, 16, 2)], (8, 16), (4, 8, 8))
+    module = Truncated(blocks, PooledLinear(16, 3)).build()
+    assert [name for name, _ in module.named_children()] == ["block0", "block1", "head"]
+    assert module(torch.randn(2, 4, 8, 8)).shape == (2, 3)
+    only_head = Truncated((), PooledLinear(4, 3)).build()
+    assert [name for name, _ in only_head.named_children()] == ["head"]

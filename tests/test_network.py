@@ -1,0 +1,95 @@
+"""localize: what fits and what does not."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from localgrad import LocalgradError, Partition, Span, equal_blocks, localize
+from localgrad.backbones import resnet110
+from localgrad.methods import DGL, AugLocal, Backprop
+from localgrad.network import nest
+
+from .conftest import tiny_resnet
+
+
+def test_units_are_named_by_their_last_block() -> None:
+    net = localize(tiny_resnet(), DGL(), partition=equal_blocks(3))
+    assert [unit.name for unit in net.units] == ["layer1.1", "layer2.1", "layer3.1"]
+    assert [unit.span for unit in net.units] == [Span(0, 3), Span(3, 5), Span(5, 7)]
+    assert {key.split(".task")[0] for key in net.state_dict() if key.startswith("aux.")} == {
+        "aux.layer1.1", "aux.layer2.1",
+    }  # fmt: skip
+
+
+def test_a_classifier_of_its_own_is_named_by_the_head() -> None:
+    spans = Partition((Span(0, 3), Span(3, 7), Span(7, 7)))
+    net = localize(tiny_resnet(), DGL(head="1c2f"), partition=spans)
+    assert [unit.name for unit in net.units] == ["layer1.1", "layer3.1", "head"]
+    assert len(net.units[-1].body) == 0
+    assert net.units[-1].aux is net.model.get_submodule("head")
+    assert net.units[1].aux is not net.units[2].aux
+
+
+def test_modules_may_repeat_what_the_partition_says() -> None:
+    assert len(localize(tiny_resnet(), DGL(), 3, partition=equal_blocks(3)).units) == 3
+
+
+def test_one_unit_per_block_is_the_default() -> None:
+    assert len(localize(tiny_resnet(), DGL()).units) == 7
+    assert len(localize(tiny_resnet(), Backprop()).units) == 1
+
+
+def test_joint_tail_of_resnet110() -> None:
+    """modules=K counts the paper's layers: K - depth + 1 units."""
+    with torch.device("meta"):
+        assert len(localize(resnet110(), AugLocal(depth=2), modules=55).units) == 54
+
+
+def spans(*borders: tuple[int, int], groups: tuple[int, ...] = ()) -> Partition:
+    return Partition(tuple(Span(start, stop, groups) for start, stop in borders))
+
+
+@pytest.mark.parametrize(
+    ("partition", "text"),
+    [
+        (spans((0, 3), (4, 7)), "partition: spans must follow each other from block 0, got [(0, 3), (4, 7)]."),
+        (spans((0, 4), (3, 7)), "partition: spans must follow each other from block 0, got [(0, 4), (3, 7)]."),
+        (spans((1, 7)), "partition: spans must follow each other from block 0, got [(1, 7)]."),
+        (spans((0, 5), (5, 4), (4, 7)), "partition: spans must follow each other from block 0"),
+        (spans((0, 3), (3, 6)), "partition: spans must end at block 7 of resnet14, got 6."),
+        (spans((0, 8)), "partition: spans must end at block 7 of resnet14, got 8."),
+        (spans(), "partition: spans must end at block 7 of resnet14, got 0."),
+        (spans((0, 0), (0, 7)), "partition: only the last span may be empty, got an empty span 0."),
+        (spans((0, 3), (3, 3), (3, 7)), "partition: only the last span may be empty, got an empty span 1."),
+        (spans((0, 7), (7, 7), (7, 7)), "partition: only the last span may be empty, got an empty span 1."),
+        (spans((0, 7), groups=(4, 4)), "partition: this method trains spans whole, got spans with neuron groups."),
+    ],
+)
+def test_partitions_that_do_not_fit(partition: Partition, text: str) -> None:
+    with pytest.raises(LocalgradError, match=re.escape(text)):
+        localize(tiny_resnet(), DGL(), partition=partition)
+
+
+def test_modules_that_contradict_the_partition() -> None:
+    with pytest.raises(LocalgradError, match="modules=4 contradicts partition, which has 3 spans: give only one"):
+        localize(tiny_resnet(), DGL(), 4, partition=equal_blocks(3))
+
+
+def test_wrong_things() -> None:
+    with pytest.raises(LocalgradError, match=r"localize: method must be an instance, got the class: write DGL\(\)\."):
+        localize(tiny_resnet(), DGL)
+    with pytest.raises(LocalgradError, match=r"localize: model must be a Backbone .* got str\."):
+        localize("resnet32", DGL())
+    with pytest.raises(LocalgradError, match=r"Linear is an nn\.Module, so it needs an example batch"):
+        localize(nn.Linear(2, 2), DGL())
+    with pytest.raises(LocalgradError, match=r"resnet14 knows its images, \(3, 8, 8\): leave example out"):
+        localize(tiny_resnet(), DGL(), example=torch.zeros(1, 3, 8, 8))
+
+
+def test_nest() -> None:
+    one, two = nn.Linear(1, 1), nn.Linear(1, 1)
+    root = nest(["layer1.0.task", "layer1.0.own"], [one, two])
+    assert root["layer1"]["0"]["task"] is one
+    assert root["layer1"]["0"]["own"] is two
