@@ -1,5 +1,6 @@
 """Seeds from names: the same numbers on every machine and in every version."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,3 +55,7 @@ def test_seeded_nests() -> None:
         with seeded(6):
             torch.rand(7)
         assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
+
+
+def test_integers_of_any_type_are_the_same_key() -> None:
+    assert derive_seed(np.int64(3), "a") == derive_seed(3, "a") != derive_seed("3", "a")

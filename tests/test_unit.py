@@ -52,8 +52,8 @@ def test_terms_are_unweighted_and_the_loss_is_their_weighted_sum() -> None:
     unit = one_unit(Objective("task", aux, cross_entropy), Objective("small", aux, size, weight=0.25))
     batch = random_batch(tiny_resnet())
     total, terms = unit.loss(unit(batch.x), batch)
-    assert terms.keys() == {"ce", "size"}
-    assert total.item() == pytest.approx(terms["ce"].item() + 0.25 * terms["size"].item(), rel=1e-6)
+    assert terms.keys() == {"task.ce", "small.size"}  # by objective, so that two "ce" are two terms
+    assert total.item() == pytest.approx(terms["task.ce"].item() + 0.25 * terms["small.size"].item(), rel=1e-6)
     assert total.requires_grad
     assert not any(term.requires_grad for term in terms.values())
 

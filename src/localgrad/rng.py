@@ -13,7 +13,9 @@ import torch
 
 def derive_seed(*key: int | str) -> int:
     """A 63-bit seed from a key of integers and strings; stable over processes, machines and versions."""
-    digest = hashlib.blake2b("\x1f".join(f"{type(part).__name__}:{part}" for part in key).encode(), digest_size=8)
+    digest = hashlib.blake2b(
+        "\x1f".join(f"{'str' if isinstance(part, str) else 'int'}:{part}" for part in key).encode(), digest_size=8
+    )
     return int.from_bytes(digest.digest(), "little") >> 1
 
 

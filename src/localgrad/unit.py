@@ -106,15 +106,19 @@ class Unit(nn.Module):
         return {name: by_module[aux] for name, aux in self.auxnets.items()}
 
     def loss(self, h: Tensor, batch: Batch) -> tuple[Tensor, Terms]:
-        """The weighted sum of all loss terms, and the terms by name before weighting, detached."""
+        """The weighted sum of all loss terms, and the terms before weighting, detached.
+
+        Terms go by their own name, with several objectives by ``objective.term``.
+        """
         outputs = self.outputs(h)
         total: Tensor | None = None
         terms: Terms = {}
+        alone = len(self.spec.objectives) == 1
         for objective in self.spec.objectives:
             for name, value in objective.loss(outputs[objective.name], batch).items():
                 weighted = value if objective.weight == 1.0 else objective.weight * value
                 total = weighted if total is None else total + weighted
-                terms[name] = value.detach()
+                terms[name if alone else f"{objective.name}.{name}"] = value.detach()
         assert total is not None  # a UnitSpec has at least one objective
         return total, terms
 

@@ -40,3 +40,12 @@ def test_truncated() -> None:
     assert module(torch.randn(2, 4, 8, 8)).shape == (2, 3)
     only_head = Truncated((), PooledLinear(4, 3)).build()
     assert [name for name, _ in only_head.named_children()] == ["head"]
+
+
+def test_widths_that_double_only_nearly_are_strided_too() -> None:
+    # A ResNet of width 1.3 has 21, 42 and 83 channels.
+    blocks = resample([BasicBlock(21, 42, 2), BasicBlock(42, 83, 2)], [42, 83], (21, 32, 32))
+    assert [block.shape((channels, 8, 8)) for block, channels in zip(blocks, (21, 42), strict=True)] == [
+        (42, 4, 4),
+        (83, 4, 4),
+    ]

@@ -83,7 +83,7 @@ def test_an_ignored_signal_stays_ignored(commands: Launcher) -> None:
 
 def test_two_processes_cannot_train_in_one_folder(commands: Launcher) -> None:
     held = commands.start("train", "exp.py:tiny", "--out", "a", env={"SIGNAL_AT_STEP": "8:SIGSTOP"})
-    held.wait_until(lambda: (commands.folder / "a" / "checkpoint.safetensors").exists())
+    held.wait_until((commands.folder / "a" / "checkpoint.safetensors").exists)
     status, output = commands.run("train", "--resume", "a")
     assert status == 2
     assert output == "error: another process is training in a. Wait for it, or stop it first.\n"

@@ -1,29 +1,27 @@
 """What a run records: headline, best epoch, conditions, lines for a person."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from localgrad.errors import LocalgradError
 from localgrad.recipes import digits
-from localgrad.train import Run, train
+from localgrad.train import SGD, Constant, Run, train
 from localgrad.train.record import MetricsLog, write_atomic
-from tests.train.conftest import rows
+from tests.train.conftest import assert_same_run, rows
 from tests.train.processes import Launcher
 
 
 def run(out: Path, **changes: object) -> Run:
-    from dataclasses import replace
-
     return replace(digits.dgl(layers=8, epochs=4), out=out, **changes)  # type: ignore[arg-type]
 
 
 def test_the_headline_is_the_last_epoch_and_the_best_is_chosen_on_test_without_a_validation_split(
     tmp_path: Path,
 ) -> None:
-    from localgrad.train import SGD, Constant
-
     result = train(run(tmp_path, optimizer=SGD(lr=0.8), schedule=Constant(), batch_size=200))
     *epochs, end = rows(tmp_path)
     top1 = [row["test"]["top1"] for row in epochs]
@@ -56,7 +54,8 @@ def test_rows_and_conditions(commands: Launcher) -> None:
     assert document["conditions"]["threads"] == 1
     first, second, end = rows(commands.folder / "a")
     assert (first["kind"], end["kind"]) == ("epoch", "end")
-    assert (first["step"], second["step"]) == (23, 46)
+    batches = -(-1437 // document["facts"]["batch_size"])
+    assert (first["step"], second["step"]) == (batches, 2 * batches)
     assert list(first["train"]) == ["0", "1", "2", "3"]
     assert (first["lr"], second["lr"]) == (0.1, 0.05)
     # No terminal: no bar, no colours, one line per epoch.
@@ -85,3 +84,13 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(LocalgradError, match=r"Is a directory\.$"):
         write_atomic(tmp_path, b"one", "it")
     assert [p.name for p in tmp_path.parent.glob("*.partial")] == []
+
+
+def test_the_random_state_of_the_caller_is_left_alone_and_plays_no_part(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    train(run(tmp_path / "a", epochs=1))
+    drawn = torch.rand(3)
+    train(run(tmp_path / "b", epochs=1))
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(3), drawn)
+    assert_same_run(tmp_path / "a", tmp_path / "b")

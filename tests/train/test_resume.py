@@ -17,7 +17,7 @@ DIGITS = ("train", "digits.dgl", "--layers", 8, "--epochs", 3)
 
 
 def test_killed_at_three_random_moments(commands: Launcher) -> None:
-    draw = random.Random(2)
+    draw = random.Random(2)  # noqa: S311
     commands.done(*DIGITS, "--out", "whole")
     words: tuple[object, ...] = (*DIGITS, "--out", "killed")
     metrics = commands.folder / "killed" / "metrics.jsonl"
@@ -81,7 +81,7 @@ def test_stopped_in_an_epoch_with(commands: Launcher, options: tuple[object, ...
 
 def test_the_checkpoint_is_readable_after_a_kill_at_any_moment(commands: Launcher) -> None:
     """Many short epochs, so that most of the time is spent in saving."""
-    draw = random.Random(5)
+    draw = random.Random(5)  # noqa: S311
     words: tuple[object, ...] = ("train", "exp.py:tiny", "--epochs", 40, "--count", 8, "--width", 2, "--out", "a")
     folder, epochs = commands.folder / "a", []
     for kill in range(5):

@@ -11,7 +11,7 @@ from localgrad.analysis.audit_text import matrix_text
 from localgrad.analysis.breaches import breaches, declared_reach, label_breaches, shared_parameters, step_problems
 from localgrad.analysis.trace import equal, trace, trained
 from localgrad.network import LocalNetwork
-from localgrad.runtime.sequential import check_batch
+from localgrad.runtime.checks import check_batch
 from localgrad.spec import Batch
 
 

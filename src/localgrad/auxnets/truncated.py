@@ -38,7 +38,8 @@ def resample(blocks: Sequence[Block], out_channels: Sequence[int], shape: Shape)
     channels, doublings = shape[0], 0.0
     for block, width in zip(blocks, out_channels, strict=True):
         doublings += log2(width / channels)
-        stride = 2 if doublings >= 1 else 1
+        # Rounded, for widths that are doubled only nearly: 42 -> 83 channels.
+        stride = 2 if round(doublings, 1) >= 1 else 1
         doublings -= stride - 1
         rebuilt.append(block.rebuild(in_channels=channels, stride=stride))
         channels = width

@@ -101,7 +101,8 @@ def parse(parser: ArgumentParser, words: Words, types: Mapping[str, Any] | None 
         namespace = parser.parse_args(underscored(words))
     except ArgumentError as error:
         raise LocalgradError(f"{parser.prog}: {told(error, types or {})}") from error
-    return dict(vars(namespace))
+    # Not vars(): it holds names such as `update`, which are methods of the namespace, under other keys.
+    return dict(namespace.as_dict())
 
 
 def told(error: ArgumentError, types: Mapping[str, Any]) -> str:
@@ -173,7 +174,7 @@ def run_from_origin(origin: Mapping[str, Any] | None, folder: Path, moved: Mappi
         namespace = parser.parse_object({**saved, **now})
     except ArgumentError as error:
         raise LocalgradError(f"{changed}: {told(error, types)}") from error
-    return replace(make_run(reference, recipe, vars(namespace)), out=folder)
+    return replace(make_run(reference, recipe, namespace.as_dict()), out=folder)
 
 
 def plain_parser(verb: str, description: str) -> ArgumentParser:

@@ -70,6 +70,6 @@ def call_recipe(recipe: Recipe, reference: str, arguments: dict[str, object]) ->
         run = recipe(**arguments)
     if not isinstance(run, Run):
         raise LocalgradError(
-            f"recipe {reference}: expected it to return a localgrad.train.Run, got {type(run).__name__}."
+            f"recipe {reference}: expected it to return a localgrad.Run, got {type(run).__name__}."
         )
     return run

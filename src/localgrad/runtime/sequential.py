@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final, get_args
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from localgrad.count import weightless_copy
 from localgrad.errors import LocalgradError, nearest
 from localgrad.network import LocalNetwork
+from localgrad.runtime.checks import check_batch, check_optimizer, check_single_row, check_trainable
 from localgrad.spec import Batch, Shape
 from localgrad.unit import Terms
 from localgrad.update import OptimizerUpdate, Part, Precision
@@ -103,6 +102,7 @@ class Sequential:
         Raises LocalgradError when the batch does not fit the network.
         """
         check_batch(self.net, batch, self.precision)
+        check_trainable(batch, self.accumulate)
         shape = tuple(batch.x.shape[1:])
         if len(batch.x) < 2 * self.accumulate and shape not in self.single_rows:
             check_single_row(self.net, shape)
@@ -145,7 +145,7 @@ def split(batch: Batch, parts: int) -> list[tuple[Part, Batch]]:
     # `views` has two rows per image, which stay together.
     chunks: dict[str, tuple[Tensor, ...]] = {
         name: value.split([size * (len(value) // rows) for size in sizes])
-        for name in ("x", "y", "image", "views", "pair_similarity")
+        for name in ("x", "y", "image", "views")
         if (value := getattr(batch, name)) is not None
     }
     count = len(sizes)
@@ -154,83 +154,3 @@ def split(batch: Batch, parts: int) -> list[tuple[Part, Batch]]:
         piece = replace(batch, **fields)
         pieces.append((Part(index, len(piece.x) / rows, index == count - 1), piece))
     return pieces
-
-
-def check_optimizer(made: object, parameters: Sequence[nn.Parameter]) -> None:
-    """Raise LocalgradError unless the user's function gave an optimiser of these parameters and no others."""
-    if not isinstance(made, Optimizer):
-        raise LocalgradError(
-            f"Sequential: optimizer must return a torch.optim.Optimizer, got {type(made).__name__}. "
-            "Give optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1)."
-        )
-    own = set(map(id, parameters))
-    foreign = sum(id(parameter) not in own for group in made.param_groups for parameter in group["params"])
-    if foreign:
-        raise LocalgradError(
-            f"Sequential: optimizer must use the parameters it is given, those of one unit; got {foreign} others."
-        )
-
-
-def check_single_row(net: LocalNetwork, shape: Shape) -> None:
-    """Raise LocalgradError when some unit cannot train on a batch of one image of ``shape`` (C, H, W).
-
-    A BatchNorm after pooling would see a single value per channel. Runs a copy on the meta device: computes nothing.
-    """
-    copies = weightless_copy(net, "meta").train().unit_list()
-    h = torch.empty((1, *shape), device="meta", dtype=next(net.parameters()).dtype)
-    with torch.no_grad():
-        for unit in copies:
-            try:
-                h = unit(h)
-                unit.outputs(h)
-            except ValueError as error:
-                raise LocalgradError(
-                    f"Batch: unit {unit.name!r} has a BatchNorm that sees a single value per channel when a batch, or "
-                    "a part of it under accumulate, is one image. Give at least two images per part, or drop the last "
-                    "short batch."
-                ) from error
-
-
-def check_batch(net: LocalNetwork, batch: Batch, precision: Precision = Precision.FLOAT32) -> None:
-    """Raise LocalgradError when a batch does not fit the network.
-
-    The range of labels is checked on the CPU only: elsewhere it would make every step wait for the device. Data read
-    through ``localgrad.data`` was checked when it was loaded.
-    """
-    for name in ("x", "y", "image", "views", "pair_similarity"):
-        value = getattr(batch, name)
-        if value is not None and not isinstance(value, Tensor):
-            raise LocalgradError(f"Batch.{name}: expected a torch.Tensor, got {type(value).__name__}.")
-    x, y, image = batch.x, batch.y, net.backbone.image
-    if x.ndim != 1 + len(image) or x.shape[1] != image[0]:
-        raise LocalgradError(
-            f"Batch.x: {net.backbone.name} expects (B, {image[0]}, H, W), got {tuple(x.shape)}. "
-            f"Make the network with image={('channels', *image[1:])!r} or change the images."
-        )
-    if len(x) == 0:
-        raise LocalgradError(f"Batch.x: expected at least one image, got shape {tuple(x.shape)}.")
-    for name, per_image in (("image", 1), ("views", 2)):
-        value = getattr(batch, name)
-        if value is not None and len(value) != per_image * len(x):
-            raise LocalgradError(
-                f"Batch.{name}: expected {per_image * len(x)} rows for {len(x)} images, got {len(value)}."
-            )
-    weight = next(net.parameters())
-    reduced = () if precision is Precision.FLOAT32 else (torch.bfloat16, torch.float16)
-    if x.device != weight.device or x.dtype not in (weight.dtype, *reduced):
-        raise LocalgradError(
-            f"Batch.x: the weights are {weight.dtype} on {weight.device}, got {x.dtype} on {x.device}. "
-            "Convert images to floats and move them: x.to(device, dtype)."
-        )
-    missing = sorted(name for name in net.needs if getattr(batch, name) is None)
-    if missing:
-        raise LocalgradError(f"Batch: the method needs {', '.join(missing)}, got None. Give Batch({missing[0]}=...).")
-    if y is not None:
-        if y.shape != (len(x),) or y.dtype != torch.int64:
-            raise LocalgradError(
-                f"Batch.y: expected int64 class indices of shape ({len(x)},), got {y.dtype} of shape {tuple(y.shape)}."
-            )
-        if y.device.type == "cpu" and len(y) and not 0 <= int(y.min()) <= int(y.max()) < net.backbone.num_classes:
-            raise LocalgradError(
-                f"Batch.y: labels must be in 0..{net.backbone.num_classes - 1}, got {int(y.min())}..{int(y.max())}."
-            )

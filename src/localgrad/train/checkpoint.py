@@ -74,8 +74,9 @@ def save_checkpoint(path: Path, loop: Sequential, facts: Mapping[str, object], p
     tensors = {f"weights.{name}": value for name, value in loop.net.state_dict().items()}
     tensors |= optimizer_tensors(loop)
     tensors["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available() and next(loop.net.parameters()).is_cuda:
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    device = next(loop.net.parameters()).device
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
     header = {
         "format": FORMAT,
         "facts": facts,
@@ -166,8 +167,9 @@ def load_checkpoint(path: Path, loop: Sequential, facts: Plain) -> Progress:
         if update.scaler is not None:
             update.scaler.load_state_dict(scaler)
     torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    device = next(loop.net.parameters()).device
+    if "random.cuda" in tensors and device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
     progress = Progress(**header["progress"])
     loop.steps = progress.step
     return progress

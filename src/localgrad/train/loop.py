@@ -7,6 +7,7 @@ from typing import Any, final
 
 from localgrad.errors import LocalgradError, RunError
 from localgrad.facts import plain
+from localgrad.rng import derive_seed, seeded
 from localgrad.train.checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint
 from localgrad.train.epochs import Training
 from localgrad.train.folder import claimed, folder_problems
@@ -53,7 +54,8 @@ def train(run: Run, *, resume: bool = False, reporter: Reporter | None = None) -
     samples = len(loaders.train.split)
     loop = make_loop(run, device, initial=not saved)
     check_smallest_part(run, loop, samples)
-    with claimed(folder, resume):
+    # Seeded: whatever a method draws outside a step is a function of the run, too.
+    with claimed(folder, resume), deterministic_kernels(), seeded(derive_seed(run.seed, "train"), device):
         if saved:
             progress = load_checkpoint(folder / CHECKPOINT_FILE, loop, plain(run.facts()))
             if progress.samples != samples:
@@ -64,7 +66,7 @@ def train(run: Run, *, resume: bool = False, reporter: Reporter | None = None) -
         else:
             progress = Progress(samples=samples)
             write_run(folder, run, device)
-        with watch() as interrupt, deterministic_kernels():
+        with watch() as interrupt:
             training = Training(run, folder, loaders, loop, progress, reporter, interrupt)
             training.log.truncate(progress.metrics_bytes)
             try:

@@ -11,7 +11,7 @@ from localgrad.data import ImageSet, Loader, Split, split_validation
 from localgrad.errors import LocalgradError, RunError
 from localgrad.network import LocalNetwork
 from localgrad.runtime import Sequential
-from localgrad.runtime.sequential import check_single_row
+from localgrad.runtime.checks import check_single_row
 from localgrad.train.run import Run, fit_problems
 from localgrad.train.weights import load_initial_weights
 

@@ -1,0 +1,101 @@
+"""What a runtime checks where a user's batch, optimiser or mode enters it; nothing behind it checks again."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from localgrad.count import weightless_copy
+from localgrad.errors import LocalgradError
+from localgrad.network import LocalNetwork
+from localgrad.spec import Batch, Shape
+from localgrad.update import Precision
+
+
+def check_optimizer(made: object, parameters: Sequence[nn.Parameter]) -> None:
+    """Raise LocalgradError unless the user's function gave an optimiser of these parameters and no others."""
+    if not isinstance(made, Optimizer):
+        raise LocalgradError(
+            f"Sequential: optimizer must return a torch.optim.Optimizer, got {type(made).__name__}. "
+            "Give optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1)."
+        )
+    own = set(map(id, parameters))
+    foreign = sum(id(parameter) not in own for group in made.param_groups for parameter in group["params"])
+    if foreign:
+        raise LocalgradError(
+            f"Sequential: optimizer must use the parameters it is given, those of one unit; got {foreign} others."
+        )
+
+
+def check_single_row(net: LocalNetwork, shape: Shape) -> None:
+    """Raise LocalgradError when some unit cannot train on a batch of one image of ``shape`` (C, H, W).
+
+    A BatchNorm after pooling would see a single value per channel. Runs a copy on the meta device: computes nothing.
+    """
+    copies = weightless_copy(net, "meta").train().unit_list()
+    h = torch.empty((1, *shape), device="meta", dtype=next(net.parameters()).dtype)
+    with torch.no_grad():
+        for unit in copies:
+            try:
+                h = unit(h)
+                unit.outputs(h)
+            except ValueError as error:
+                raise LocalgradError(
+                    f"Batch: unit {unit.name!r} has a BatchNorm that sees a single value per channel when a batch, or "
+                    "a part of it under accumulate, is one image. Give at least two images per part, or drop the last "
+                    "short batch."
+                ) from error
+
+
+def check_trainable(batch: Batch, parts: int) -> None:
+    """Raise LocalgradError for fields that cannot be split, and outside of gradient mode."""
+    if parts > 1 and batch.pair_similarity is not None:
+        raise LocalgradError("Batch.pair_similarity holds all pairs of a batch: it cannot be split, use accumulate=1.")
+    if not torch.is_grad_enabled():
+        raise LocalgradError("Sequential.step trains: call it outside of torch.no_grad() and torch.inference_mode().")
+
+
+def check_batch(net: LocalNetwork, batch: Batch, precision: Precision = Precision.FLOAT32) -> None:
+    """Raise LocalgradError when a batch does not fit the network.
+
+    The range of labels is checked on the CPU only: elsewhere it would make every step wait for the device. Data read
+    through ``localgrad.data`` was checked when it was loaded.
+    """
+    for name in ("x", "y", "image", "views", "pair_similarity"):
+        value = getattr(batch, name)
+        if value is not None and not isinstance(value, Tensor):
+            raise LocalgradError(f"Batch.{name}: expected a torch.Tensor, got {type(value).__name__}.")
+    x, y, image = batch.x, batch.y, net.backbone.image
+    if x.ndim != 1 + len(image) or x.shape[1] != image[0]:
+        raise LocalgradError(
+            f"Batch.x: {net.backbone.name} expects (B, {image[0]}, H, W), got {tuple(x.shape)}. "
+            f"Make the network with image={('channels', *image[1:])!r} or change the images."
+        )
+    if len(x) == 0:
+        raise LocalgradError(f"Batch.x: expected at least one image, got shape {tuple(x.shape)}.")
+    for name, per_image in (("image", 1), ("views", 2)):
+        value = getattr(batch, name)
+        if value is not None and len(value) != per_image * len(x):
+            raise LocalgradError(
+                f"Batch.{name}: expected {per_image * len(x)} rows for {len(x)} images, got {len(value)}."
+            )
+    weight = next(net.parameters())
+    reduced = () if precision is Precision.FLOAT32 else (torch.bfloat16, torch.float16)
+    if x.device != weight.device or x.dtype not in (weight.dtype, *reduced):
+        raise LocalgradError(
+            f"Batch.x: the weights are {weight.dtype} on {weight.device}, got {x.dtype} on {x.device}. "
+            "Convert images to floats and move them: x.to(device, dtype)."
+        )
+    missing = sorted(name for name in net.needs if getattr(batch, name) is None)
+    if missing:
+        raise LocalgradError(f"Batch: the method needs {', '.join(missing)}, got None. Give Batch({missing[0]}=...).")
+    if y is not None:
+        if y.shape != (len(x),) or y.dtype != torch.int64:
+            raise LocalgradError(
+                f"Batch.y: expected int64 class indices of shape ({len(x)},), got {y.dtype} of shape {tuple(y.shape)}."
+            )
+        if y.device.type == "cpu" and len(y) and not 0 <= int(y.min()) <= int(y.max()) < net.backbone.num_classes:
+            raise LocalgradError(
+                f"Batch.y: labels must be in 0..{net.backbone.num_classes - 1}, got {int(y.min())}..{int(y.max())}."
+            )
