@@ -36,7 +36,19 @@ def test_killed_at_three_random_moments(commands: Launcher) -> None:
 
 def test_the_real_command_stopped_in_an_epoch(commands: Launcher) -> None:
     """As a user starts it: python -m localgrad, SIGTERM from outside, and the words that it prints."""
-    words = [sys.executable, "-m", "localgrad", "train", "digits.auglocal", "--layers", "8", "--depth", "2"]
+    words = [
+        sys.executable,
+        "-m",
+        "localgrad",
+        "train",
+        "digits.auglocal",
+        "--layers",
+        "8",
+        "--depth",
+        "2",
+        "--epochs",
+        "6",
+    ]
     output = commands.folder / "printed.txt"
     with output.open("wb") as file:
         child = subprocess.Popen([*words, "--out", "a"], cwd=commands.folder, stdout=file, stderr=file)
@@ -54,7 +66,7 @@ def test_the_real_command_stopped_in_an_epoch(commands: Launcher) -> None:
     last = printed.splitlines()[-1].split()
     assert last == ["localgrad", "train", "--resume", "a"]
     commands.done(*last[1:])
-    commands.done("train", "digits.auglocal", "--layers", 8, "--depth", 2, "--out", "b")
+    commands.done("train", "digits.auglocal", "--layers", 8, "--depth", 2, "--epochs", 6, "--out", "b")
     assert_same_run(commands.folder / "a", commands.folder / "b")
 
 

@@ -68,6 +68,7 @@ def recipe_parser(command: str, reference: str, recipe: Recipe) -> ArgumentParse
     )
     own: set[str | int] = set(inspect.signature(recipe).parameters)
     try:
+        parameter_types(recipe)
         parser.add_function_arguments(recipe, fail_untyped=False)
     except (ValueError, TypeError, NameError) as error:
         raise LocalgradError(
@@ -110,12 +111,18 @@ def told(error: ArgumentError, types: Mapping[str, Any]) -> str:
     text = " ".join(str(error).split())
     named = re.search(r'Parser key "(\w+)"', text)
     if named is None:
-        return text
+        missing = text.partition("arguments are required: ")[2]
+        return f"{', '.join(map(required, missing.split(', ')))} must be given." if missing else text
     if named[1] not in types:
         return text.replace(named[0], option(named[1]))
     value = re.search(r"(?:Got|Given) value: (.*)$", text)
     got = "" if value is None else f", got {value[1]!r}"
     return f"{option(named[1])}: expected {described(types[named[1]])}{got}."
+
+
+def required(name: str) -> str:
+    """How a missing argument is given: positional ones are in capitals."""
+    return name.upper() if name in ("run", "runs") else option(name)
 
 
 def make_run(reference: str, recipe: Recipe, values: Mapping[str, Any]) -> Run:

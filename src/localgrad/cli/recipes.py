@@ -69,7 +69,5 @@ def call_recipe(recipe: Recipe, reference: str, arguments: dict[str, object]) ->
     with blamed(f"recipe {reference} raised an exception"):
         run = recipe(**arguments)
     if not isinstance(run, Run):
-        raise LocalgradError(
-            f"recipe {reference}: expected it to return a localgrad.Run, got {type(run).__name__}."
-        )
+        raise LocalgradError(f"recipe {reference}: expected it to return a localgrad.Run, got {type(run).__name__}.")
     return run

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from localgrad.backbones import cifar_resnet
 from localgrad.data import ImageFolder
+from localgrad.data.errors import extra
+from localgrad.data.scan import scan
 from localgrad.errors import LocalgradError
 from localgrad.method import Method
 from localgrad.methods import DGL, AugLocal, Backprop
@@ -16,10 +18,10 @@ def _run(
 ) -> Run:
     data = ImageFolder(data_root, image=image)
     problems = data.problems()
-    if problems or data.image is None or data.num_classes is None:
-        raise LocalgradError("\n".join(problems) or f"{data_root}: the image size is unknown; give --image SIZE.")
+    if problems or data.num_classes is None:
+        raise LocalgradError("\n".join(problems))
     return Run(
-        backbone=cifar_resnet(layers, num_classes=data.num_classes, image=data.image),
+        backbone=cifar_resnet(layers, num_classes=data.num_classes, image=data.image or _first_size(data_root)),
         method=method,
         modules=modules,
         data=data,
@@ -29,6 +31,18 @@ def _run(
         epochs=epochs,
         seed=seed,
     )
+
+
+def _first_size(data_root: Path) -> tuple[int, int, int]:
+    """Shape of the first training image, as RGB; reading the folder refuses images of another size."""
+    listing, _ = scan(data_root)
+    assert listing is not None
+    first = data_root / listing.train[0].path
+    try:
+        with extra("PIL.Image", "reading an image folder").open(first) as image:
+            return 3, image.height, image.width
+    except OSError as error:
+        raise LocalgradError(f"{first} cannot be read as an image: {error}.") from error
 
 
 def backprop(data_root: Path, image: int | None = None, layers: int = 32, epochs: int = 30, seed: int = 0) -> Run:

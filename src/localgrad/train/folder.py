@@ -1,6 +1,7 @@
 """The folder of a run: what may stand in the way, and who is writing to it."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +17,8 @@ def folder_problems(folder: Path | None, resume: bool) -> Iterator[str]:
         yield "out is None: give the folder that the run is written to."
         return
     if (folder / RUN_FILE).exists() and not resume:
-        yield (
-            f"out: {folder} already holds a run. Continue it (`localgrad train --resume {folder}`), or give another "
-            "folder."
-        )
+        words = shlex.join(["localgrad", "train", "--resume", str(folder)])
+        yield f"out: {folder} already holds a run. Continue it (`{words}`), or give another folder."
     nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not nearest.is_dir():
         yield f"out: {folder} cannot be a folder, {nearest} is a file."

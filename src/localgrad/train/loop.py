@@ -56,7 +56,7 @@ def train(run: Run, *, resume: bool = False, reporter: Reporter | None = None) -
     check_smallest_part(run, loop, samples)
     # Seeded: whatever a method draws outside a step is a function of the run, too.
     with claimed(folder, resume), deterministic_kernels(), seeded(derive_seed(run.seed, "train"), device):
-        if saved:
+        if resume and (folder / CHECKPOINT_FILE).exists():  # asked again: nobody else can write one now
             progress = load_checkpoint(folder / CHECKPOINT_FILE, loop, plain(run.facts()))
             if progress.samples != samples:
                 raise LocalgradError(
