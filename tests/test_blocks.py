@@ -35,7 +35,7 @@ def test_pooled_linear(batch_norm: bool) -> None:
     x = torch.randn(2, 4, 5, 3)
     out = module(x)
     assert out.shape[1:] == head.shape((4, 5, 3)) == (3,)
-    assert isinstance(module[2], nn.BatchNorm1d) == batch_norm
+    assert isinstance(module[1], nn.BatchNorm1d) == batch_norm
     if not batch_norm:
         torch.testing.assert_close(out, module.fc(x.mean((2, 3))))
 

@@ -86,7 +86,7 @@ def test_file_holds_rows_and_conditions(done: tuple[Path, Comparison]) -> None:
     assert [row["name"] for row in document["rows"]] == ["bp", "x.py:my/dgl"]
     assert document["rows"][0]["top1"].keys() == {"mean", "std"} and document["rows"][0]["n"] == 2
     said = document["conditions"]
-    assert (said["seeds"], said["n"], said["batch_size"], said["epochs"], said["data"]) == ([0, 1], 2, 64, 1, "digits")
+    assert (said["seeds"], said["n"], said["batch_size"], said["epochs"], said["data"]) == ([0, 1], 2, 256, 1, "digits")
     assert {"torch", "threads", "device", "precision", "command", "step_repeats"} <= said.keys()
     assert not list(done[0].glob("*.partial"))
 
@@ -96,7 +96,7 @@ def test_table_reads_well(done: tuple[Path, Comparison], width: int) -> None:
     text = printed(done[1], width)
     lines = text.splitlines()
     assert max(map(len, lines)) <= width and "…" not in text
-    assert "digits, 1 epoch at batch 64, n=2 seeds (0, 1)" in lines[0]
+    assert "digits, 1 epoch at batch 256, n=2 seeds (0, 1)" in lines[0]
     for row in done[1].rows:
         (line,) = [line for line in lines if line.startswith(row.name + " ")]
         assert str(row.top1) in line and f"({row.reach_blocks}/4)" in line
@@ -160,7 +160,7 @@ def test_error_for_runs_that_cannot_be_compared(tmp_path: Path) -> None:
         ({"a": [], "b": bp}, "expected at least one Run for every name, got none for a"),
         (
             {"a": [bp[0], replace(bp[1], batch_size=32)]},
-            r"differ by their seed only; they differ in batch_size: 64 -> 32",
+            r"differ by their seed only; they differ in batch_size: 256 -> 32",
         ),
         ({"a": bp, "b": bp[:1]}, r"b: expected the seeds of a, \[0, 1\], got \[0\]"),
         ({"a": bp[:1], "b": [other]}, r"b: a has another epochs: 1 -> 3\. Runs that are compared share data, epochs"),

@@ -11,7 +11,7 @@ ROOT = Path(localgrad.__file__).parent
 # From the bottom up: a name here is a file or a folder of src/localgrad. Names on one line do not import each other.
 LEVELS = (
     {"errors", "partition_tables", "rng", "update", "version"},
-    {"spec"},
+    {"pooling", "spec"},
     {"blocks", "count", "data", "facts", "losses", "recompute"},
     {"auxnets", "partition"},
     {"backbones"},

@@ -8,6 +8,7 @@ from typing import final
 from torch import nn
 
 from localgrad.errors import LocalgradError
+from localgrad.pooling import GlobalAvgPool
 from localgrad.spec import Shape
 
 
@@ -17,7 +18,7 @@ def he_fan_out(module: nn.Module) -> None:
     BatchNorm keeps weight 1 and bias 0, Linear layers and convolution biases keep PyTorch's default.
     """
     for part in module.modules():
-        if isinstance(part, nn.Conv2d):
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:
             fan_out = part.kernel_size[0] * part.kernel_size[1] * part.out_channels
             nn.init.normal_(part.weight, 0.0, math.sqrt(2.0 / fan_out))
 
@@ -67,7 +68,7 @@ class ConvBNReLU:
 @final
 @dataclass(frozen=True)
 class PooledLinear:
-    """Global average pooling, flatten, [BatchNorm1d], Linear: the classifier of CIFAR ResNets and the 0c1f head.
+    """Global average pooling, [BatchNorm1d], Linear: the classifier of CIFAR ResNets and the 0c1f head.
 
     ``batch_norm`` is AugLocal's choice for short auxiliary networks (methods.md 12, row 4).
     """
@@ -77,8 +78,8 @@ class PooledLinear:
     batch_norm: bool = False
 
     def build(self) -> nn.Module:
-        """A ``nn.Sequential`` of pool, flatten, [bn], fc, from h_BCHW to logits_BK."""
-        layers: OrderedDict[str, nn.Module] = OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
+        """A ``nn.Sequential`` of pool, [bn], fc, from h_BCHW to logits_BK."""
+        layers: OrderedDict[str, nn.Module] = OrderedDict(pool=GlobalAvgPool())
         if self.batch_norm:
             layers["bn"] = nn.BatchNorm1d(self.in_channels)
         layers["fc"] = nn.Linear(self.in_channels, self.num_classes)

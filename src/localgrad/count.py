@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from localgrad.pooling import global_avg_pool
 from localgrad.spec import Shape
 
 M = TypeVar("M", bound=nn.Module)
@@ -44,7 +45,7 @@ def _pool(_out: Tensor, x: Tensor, *_: Any, **__: Any) -> Counter[str]:
 _RULES: dict[Callable[..., Any], Callable[..., Counter[str]]] = {
     F.conv1d: _conv, F.conv2d: _conv, F.conv3d: _conv, F.linear: _linear, F.batch_norm: _batch_norm,
     F.relu: _relu, F.relu_: _relu, torch.relu: _relu, torch.relu_: _relu, Tensor.relu: _relu, Tensor.relu_: _relu,
-    F.adaptive_avg_pool2d: _pool, F.adaptive_avg_pool1d: _pool,
+    global_avg_pool: _pool, F.adaptive_avg_pool2d: _pool, F.adaptive_avg_pool1d: _pool,
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import final
 from torch import nn
 
 from localgrad.blocks import ConvBNReLU
+from localgrad.pooling import GlobalAvgPool
 
 
 @final
@@ -27,14 +28,13 @@ class ConvFC:
     hidden: int = 128
 
     def build(self) -> nn.Module:
-        """A ``nn.Sequential`` of convN, pool, flatten, fcN."""
+        """A ``nn.Sequential`` of convN, pool, fcN."""
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels, stride = self.in_channels, self.stride
         for index in range(1, self.convs + 1):
             layers[f"conv{index}"] = ConvBNReLU(channels, self.conv_channels, stride=stride).build()
             channels, stride = self.conv_channels, 1
-        layers["pool"] = nn.AdaptiveAvgPool2d(1)
-        layers["flatten"] = nn.Flatten()
+        layers["pool"] = GlobalAvgPool()
         for index in range(1, self.fcs):
             layers[f"fc{index}"] = nn.Linear(channels, self.hidden)
             layers[f"relu{index}"] = nn.ReLU(inplace=True)
