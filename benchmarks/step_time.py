@@ -2,7 +2,9 @@
 
 Targets: with 2 threads, channels_last, float32, as a ratio to backpropagation in the same precision and format in the
 same program, DGL at most 1.0, AugLocal d=2 at most 2.3, d=6 at most 2.8. Steps are interleaved, so that what else the
-machine does hits all rows alike; the ratio is the median over rounds of the two times of a round.
+machine does hits all rows alike; the ratio is the median over rounds of the two times of a round. Plain rows run every
+operation on all threads, as backpropagation does; "units on N threads" is Sequential(workers=N): the same threads, one
+unit each.
 
     python benchmarks/step_time.py [--rounds 20] [--batch 128] [--out benchmarks/results/FILE.md]
 """
@@ -16,8 +18,9 @@ from pathlib import Path
 import torch
 
 import localgrad as lg
-from localgrad.cost import step_times
+from localgrad.cost import StepTime, step_times
 
+CONTIGUOUS = "Backprop, contiguous float32"
 TARGETS = {"DGL": 1.0, "AugLocal d=2": 2.3, "AugLocal d=6": 2.8}
 METHODS = {
     "Backprop": (lg.methods.Backprop(), None),
@@ -27,40 +30,48 @@ METHODS = {
 }
 
 
-def make_loop(name: str, precision: str, channels_last: bool) -> lg.Sequential:
+def make_loop(name: str, precision: str, channels_last: bool, workers: int = 1) -> lg.Sequential:
     method, modules = METHODS[name]
     net = lg.localize(lg.backbones.resnet32(), method, modules=modules)
     if channels_last:
         net.to(memory_format=torch.channels_last)
-    return lg.Sequential(net, lg.SGD(lr=0.1), precision=precision)
+    return lg.Sequential(net, lg.SGD(lr=0.1), precision=precision, workers=workers)
 
 
-def measure(rounds: int, batch_size: int) -> list[str]:
-    """Rows of a Markdown table."""
+def measure(rounds: int, batch_size: int, workers: int) -> list[str]:
+    """Rows of a Markdown table; the loops of one precision take turns with both backpropagation rows."""
     images = torch.randn(batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(batch_size) % 10
-    loops = {"Backprop, contiguous float32": make_loop("Backprop", "float32", channels_last=False)}
-    for precision in ("float32", "bfloat16"):
-        loops |= {f"{name}, {precision}": make_loop(name, precision, channels_last=True) for name in METHODS}
-    batch = lg.Batch(x=images.to(memory_format=torch.channels_last), y=labels)
-    times = step_times(loops, batch, repeats=rounds, warmup=3)
-    plain = times["Backprop, contiguous float32"]
+    batch = lg.Batch(x=images.to(memory_format=torch.channels_last), y=torch.arange(batch_size) % 10)
     rows = [
         "| row | ms/step, median (quartiles) | to backprop in the same mode | to contiguous float32 | target |",
         "|---|---|---|---|---|",
     ]
-    for row, found in times.items():
-        name, _, precision = row.partition(", ")
-        low, high = found.quartiles
-        same = times.get(f"Backprop, {precision}", plain)
-        target = f"{TARGETS[name]} " if name in TARGETS and precision == "float32" else ""
-        if target:
-            target += "met" if found.ratio(same) <= TARGETS[name] else "MISSED"
-        rows.append(
-            f"| {row} | {1e3 * found.median:.0f} ({1e3 * low:.0f}-{1e3 * high:.0f}) | {found.ratio(same):.3f} | "
-            f"{found.ratio(plain):.3f} | {target} |"
-        )
+    for precision in ("float32", "bfloat16"):
+        loops = {CONTIGUOUS: make_loop("Backprop", "float32", channels_last=False)}
+        loops |= {f"{name}, {precision}": make_loop(name, precision, channels_last=True) for name in METHODS}
+        for name in TARGETS:
+            row = f"{name}, {precision}, units on {workers} threads"
+            loops[row] = make_loop(name, precision, channels_last=True, workers=workers)
+        times = step_times(loops, batch, repeats=rounds, warmup=3)
+        for row, found in times.items():
+            if row == CONTIGUOUS and precision != "float32":
+                continue
+            same = times[CONTIGUOUS if row == CONTIGUOUS else f"Backprop, {precision}"]
+            rows.append(row_text(row, found, found.ratio(same), found.ratio(times[CONTIGUOUS])))
     return rows
+
+
+def row_text(row: str, found: StepTime, ratio: float, to_contiguous: float) -> str:
+    """One row; ratios are medians over the rounds."""
+    name, _, precision = row.partition(", ")
+    low, high = found.quartiles
+    target = ""
+    if name in TARGETS and precision.startswith("float32"):
+        target = f"{TARGETS[name]} {'met' if ratio <= TARGETS[name] else 'MISSED'}"
+    return (
+        f"| {row} | {1e3 * found.median:.0f} ({1e3 * low:.0f}-{1e3 * high:.0f}) | {ratio:.3f} | {to_contiguous:.3f} "
+        f"| {target} |"
+    )
 
 
 def main() -> None:
@@ -71,7 +82,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = measure(options.rounds, options.batch)
+    rows = measure(options.rounds, options.batch, options.threads)
     conditions = (
         f"ResNet-32, K=16, batch {options.batch}, SGD with Nesterov momentum (fused), {options.rounds} interleaved "
         f"rounds after 3; {platform.machine()} CPU, {options.threads} threads, torch {torch.__version__}, "

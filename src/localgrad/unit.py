@@ -1,6 +1,7 @@
 """A unit: body of one span (and group), its objectives, its step. Borders are detached here and nowhere else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import final
 
@@ -122,21 +123,36 @@ class Unit(nn.Module):
         assert total is not None  # a UnitSpec has at least one objective
         return total, terms
 
-    def step(self, h_in: Tensor, batch: Batch, update: Update, part: Part = WHOLE) -> tuple[Tensor, Terms]:
+    def step(
+        self,
+        h_in: Tensor,
+        batch: Batch,
+        update: Update,
+        part: Part = WHOLE,
+        *,
+        send: Callable[[Tensor], None] | None = None,
+        draws: bool = True,
+    ) -> tuple[Tensor, Terms]:
         """One training step on one mini-batch (or a part of it): the function that every runtime calls.
 
-        Returns the output for the next unit, computed before the update and detached, and the loss terms. Everything
-        random inside is a function of (seed, unit, step, part); the random state found is restored.
+        Returns the output for the next unit, computed before the update and detached, and the loss terms. ``send`` gets
+        that output as soon as it is there, so that the next unit can start before this one has learnt. Everything
+        random inside is a function of (seed, unit, step, part); the random state found is restored. ``draws=False``
+        leaves the random state alone: for a unit that is known to draw nothing, beside others in one process.
         """
         device = h_in.device
-        with seeded(derive_seed(update.seed, "step", self.name, batch.step or 0, part.index), device):
+        seed = derive_seed(update.seed, "step", self.name, batch.step or 0, part.index)
+        with seeded(seed, device) if draws else nullcontext():
             with update.autocast(device):
                 h = self(h_in.detach())
+                h_out = h.detach()
+                if send is not None:
+                    send(h_out)
                 loss, terms = self.loss(h, batch)
             update.backward(loss if part.weight == 1.0 else loss * part.weight)
         if part.last:
             update.apply()
-        return h.detach(), terms
+        return h_out, terms
 
     def trained_parameters(self) -> Sequence[nn.Parameter]:
         """Parameters that this unit's update changes, body first."""

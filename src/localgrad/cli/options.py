@@ -28,6 +28,7 @@ def run_settings(
     batch_size: int | None = None,
     val_fraction: float | None = None,
     accumulate: int | None = None,
+    workers: int | None = None,
     clip: float | None = None,
     channels_last: bool | None = None,
     update: Literal["unit", "fused"] | None = None,
@@ -43,6 +44,7 @@ def run_settings(
         batch_size: samples per step
         val_fraction: share of the training split held out; the best epoch is then chosen on it
         accumulate: parts that every batch is split into, gradients added up
+        workers: CPU threads that step units at the same time, faster where units are small
         clip: bound of the gradient norm of each unit
         channels_last: memory format of images and weights
         update: one optimiser per unit (least memory) or one for all

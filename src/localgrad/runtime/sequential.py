@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from localgrad.errors import LocalgradError, nearest
 from localgrad.network import LocalNetwork
 from localgrad.runtime.checks import check_batch, check_optimizer, check_single_row, check_trainable
+from localgrad.runtime.overlap import Overlap, check_draws
 from localgrad.spec import Batch, Shape
 from localgrad.unit import Terms
 from localgrad.update import OptimizerUpdate, Part, Precision
@@ -38,7 +39,9 @@ class Sequential:
     ``optimizer(parameters)`` makes an optimiser, one per unit; with ``update="fused"`` one over all units, which steps
     after the last unit (fewer, larger kernels; all gradients alive). ``accumulate`` splits every mini-batch into so
     many parts whose gradients add up to that of the mean loss. ``clip`` bounds the gradient norm of each unit.
-    Whatever is drawn inside a step depends on (seed, unit, step) only; ``seed`` defaults to the network's.
+    ``workers`` CPU threads may step that many units at the same time, each operation on one thread (``overlap.py``):
+    the results are those of ``torch.set_num_threads(1)``, bit for bit. Whatever is drawn inside a step depends on
+    (seed, unit, step) only; ``seed`` defaults to the network's.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Sequential:
         accumulate: int = 1,
         clip: float | None = None,
         seed: int | None = None,
+        workers: int = 1,
     ) -> None:
         for name, word, words in (("update", update, get_args(Mode)), ("precision", precision, [*Precision])):
             if word not in words:
@@ -61,7 +65,16 @@ class Sequential:
             raise LocalgradError(f"Sequential: clip bounds a gradient norm and must be above 0, got {clip}.")
         if update == "fused" and clip is not None:
             raise LocalgradError("Sequential: clip is per unit; update='fused' has one optimiser for all units.")
+        if workers < 1:
+            raise LocalgradError(f"Sequential: workers must be at least 1, got {workers}.")
+        if workers > 1 and next(net.parameters()).device.type != "cpu":
+            raise LocalgradError(
+                f"Sequential: workers={workers} are threads of the CPU, the network is on "
+                f"{next(net.parameters()).device}. Leave workers out."
+            )
         self.net = net
+        self.overlap = Overlap(workers, private=net.backbone.source is not None) if workers > 1 else None
+        self.draws_checked = False
         self.precision = Precision(precision)
         self.accumulate = accumulate
         self.steps = 0
@@ -116,23 +129,36 @@ class Sequential:
             batch = replace(batch, step=self.steps)
         sums: dict[int, Terms] = {}
         for part, piece in split(batch, self.accumulate):
-            h = piece.x
-            for index, (unit, update) in enumerate(zip(self.net.unit_list(), self.updates, strict=True)):
-                h, terms = unit.step(h, piece, update, part)
-                if part.weight != 1.0:
-                    before = sums.get(index, {})
-                    terms = {name: before.get(name, 0.0) + part.weight * value for name, value in terms.items()}
-                sums[index] = terms
+            for index, terms in self._step_units(piece, part).items():
+                before = sums.get(index, {})
+                sums[index] = terms if part.weight == 1.0 else add_terms(before, terms, part.weight)
         if self.fused:
             self.updates[0].finish()
         self.steps += 1
         return Step(sums)
+
+    def _step_units(self, batch: Batch, part: Part) -> dict[int, Terms]:
+        units = self.net.unit_list()
+        if self.overlap is not None:
+            if not self.draws_checked:
+                check_draws(units, batch)
+                self.draws_checked = True
+            return self.overlap.step(units, self.updates, batch, part)
+        h, found = batch.x, {}
+        for index, (unit, update) in enumerate(zip(units, self.updates, strict=True)):
+            h, found[index] = unit.step(h, batch, update, part)
+        return found
 
     def set_lr(self, lr: float) -> None:
         """Set the learning rate of every parameter group."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr
+
+
+def add_terms(before: Terms, terms: Terms, weight: float) -> Terms:
+    """Loss terms of the parts of a mini-batch, weighted by the parts' shares."""
+    return {name: before.get(name, 0.0) + weight * value for name, value in terms.items()}
 
 
 def split(batch: Batch, parts: int) -> list[tuple[Part, Batch]]:

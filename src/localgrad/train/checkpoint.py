@@ -26,7 +26,7 @@ from localgrad.train.tensors import read_tensors
 CHECKPOINT_FILE = "checkpoint.safetensors"
 FORMAT = "localgrad checkpoint 1"
 
-MOVABLE = ("device", "data.root", "data.cache", "data.download", "runtime")
+MOVABLE = ("device", "data.root", "data.cache", "data.download", "runtime", "workers")
 """Settings that may differ when a run continues: they say where, not what."""
 
 

@@ -33,10 +33,11 @@ class Run:
     """One training. Everything is data: nothing is built, read or written before ``train``.
 
     ``modules`` or ``partition`` cut the backbone (neither: the method's default). ``batch_size`` is what one step
-    trains on; ``accumulate`` splits it into parts. ``val_fraction`` of the training split is held out, stratified,
-    and the best epoch is then chosen on it; with 0 the best test epoch is recorded beside the last one, which is the
-    headline. ``init_from`` is an exported file, a run folder or a checkpoint to take the network's weights from.
-    ``out`` is the run's folder. ``device`` "auto" takes CUDA where there is one.
+    trains on; ``accumulate`` splits it into parts. ``workers`` CPU threads step units at the same time.
+    ``val_fraction`` of the training split is held out, stratified, and the best epoch is then chosen on it; with 0
+    the best test epoch is recorded beside the last one, which is the headline. ``init_from`` is an exported file, a
+    run folder or a checkpoint to take the network's weights from. ``out`` is the run's folder. ``device`` "auto"
+    takes CUDA where there is one.
     """
 
     backbone: Backbone
@@ -53,6 +54,7 @@ class Run:
     channels_last: bool = True
     update: Literal["unit", "fused"] = "unit"
     accumulate: int = 1
+    workers: int = 1
     clip: float | None = None
     val_fraction: float = 0.0
     init_from: Path | None = None
@@ -91,7 +93,7 @@ class Run:
             # Nothing else can be judged.
             yield from wrong
             return
-        for name in ("epochs", "batch_size", "accumulate"):
+        for name in ("epochs", "batch_size", "accumulate", "workers"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}."
         if self.accumulate > self.batch_size:
@@ -119,7 +121,7 @@ class Run:
 
     def _type_problems(self) -> Iterator[str]:
         """Values of a kind that no setting has, as a recipe without annotations lets through."""
-        for name in ("epochs", "batch_size", "accumulate", "seed", "modules"):
+        for name in ("epochs", "batch_size", "accumulate", "workers", "seed", "modules"):
             value = getattr(self, name)
             if (type(value) is not int) and not (name == "modules" and value is None):
                 yield f"{name} must be a whole number, got {value!r}."
@@ -136,6 +138,8 @@ class Run:
             return
         if device.type == "cuda" and not torch.cuda.is_available():
             yield f"device {self.device!r}: this machine's torch finds no CUDA device. Take cpu or auto."
+        if self.workers > 1 and device.type != "cpu":
+            yield f"workers={self.workers} are threads of the CPU, the run is on {device}: leave workers out."
         if self.precision is Precision.FLOAT16 and device.type == "cpu":
             yield "precision float16 needs a GPU; on the CPU take bfloat16."
 

@@ -80,6 +80,7 @@ def make_loop(run: Run, device: torch.device, *, initial: bool = True) -> Sequen
         update=run.update,
         precision=run.precision,
         accumulate=run.accumulate,
+        workers=run.workers,
         clip=run.clip,
     )
 

@@ -1,0 +1,80 @@
+"""Units of one mini-batch side by side on several CPU threads: nothing waits backward, so nothing has to.
+
+A unit hands its output on before it computes its loss; the next unit starts while this one runs its auxiliary network,
+its backward pass and its update. Every operation runs on one thread, so the results are those of one thread, bit for
+bit, whatever the order; two threads on two units need no barrier after every small operation, as two threads inside one
+operation do. At most ``workers`` units are in flight, and so much more memory is alive.
+"""
+
+import copy
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import final
+
+import torch
+from torch import Tensor
+
+from localgrad.errors import LocalgradError
+from localgrad.rng import derive_seed, seeded
+from localgrad.spec import Batch
+from localgrad.unit import Terms, Unit
+from localgrad.update import OptimizerUpdate, Part
+
+
+@final
+class Overlap:
+    """A pool of threads that step units. ``private`` hands every unit a copy of its input.
+
+    The copy is for foreign networks, whose body may change its input in place while the unit before still reads it.
+    """
+
+    def __init__(self, workers: int, *, private: bool) -> None:
+        self.private = private
+        self.pool = ThreadPoolExecutor(workers, "localgrad-unit", initializer=torch.set_num_threads, initargs=(1,))
+        threads = torch.get_num_threads()
+        started = threading.Barrier(workers)
+        list(self.pool.map(lambda _: started.wait(), range(workers)))
+        # The pool's threads keep their one thread each; the number is also a default for threads to come.
+        torch.set_num_threads(threads)
+
+    def step(
+        self, units: Sequence[Unit], updates: Sequence[OptimizerUpdate], batch: Batch, part: Part
+    ) -> dict[int, Terms]:
+        """Step every unit on ``batch``; returns when all have updated. An error in one is raised after the others."""
+        futures: list[Future[Terms]] = []
+
+        def run(index: int, h_in: Tensor) -> Terms:
+            def send(h_out: Tensor) -> None:
+                if index + 1 < len(units):
+                    futures.append(self.pool.submit(run, index + 1, h_out.clone() if self.private else h_out))
+
+            _, terms = units[index].step(h_in, batch, updates[index], part, send=send, draws=False)
+            return terms
+
+        futures.append(self.pool.submit(run, 0, batch.x))
+        # A unit appends the next one before it finishes, so the list is complete when its last future is done.
+        done = 0
+        while done < len(futures):
+            futures[done].exception()
+            done += 1
+        return {index: future.result() for index, future in enumerate(futures)}
+
+
+def check_draws(units: Sequence[Unit], batch: Batch) -> None:
+    """Raise LocalgradError when a unit draws random numbers: threads share one random state.
+
+    Runs a copy of every unit once, without gradients, and looks whether the random state moved.
+    """
+    with torch.no_grad(), seeded(derive_seed("overlap")):
+        h = batch.x
+        for unit in units:
+            copied = copy.deepcopy(unit).train()
+            before = torch.get_rng_state()
+            h = copied(h)
+            copied.loss(h, batch)
+            if not torch.equal(before, torch.get_rng_state()):
+                raise LocalgradError(
+                    f"Sequential: unit {unit.name!r} draws random numbers in its step (dropout?), and threads share "
+                    "one random state. Use workers=1."
+                )
