@@ -34,13 +34,15 @@ def test_equals_one_thread_bit_for_bit(method: Any, settings: dict[str, Any]) ->
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_threads_of_the_caller_stay() -> None:
+def test_threads_of_the_caller_stay_and_a_worker_has_one() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         loop = Sequential(localize(tiny_resnet(), DGL()), sgd, workers=2)
         loop.step(random_batch(tiny_resnet()))
         assert torch.get_num_threads() == 2
+        assert loop.overlap is not None
+        assert set(loop.overlap.pool.map(lambda _: torch.get_num_threads(), range(8))) == {1}
     finally:
         torch.set_num_threads(before)
 

@@ -22,6 +22,13 @@ from localgrad.unit import Terms, Unit
 from localgrad.update import OptimizerUpdate, Part
 
 
+def one_thread() -> None:
+    """Run the operations of the calling thread on that thread alone."""
+    # Asked first: a thread's first question for its number resets it to the process's default.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
 @final
 class Overlap:
     """A pool of threads that step units. ``private`` hands every unit a copy of its input.
@@ -31,7 +38,7 @@ class Overlap:
 
     def __init__(self, workers: int, *, private: bool) -> None:
         self.private = private
-        self.pool = ThreadPoolExecutor(workers, "localgrad-unit", initializer=torch.set_num_threads, initargs=(1,))
+        self.pool = ThreadPoolExecutor(workers, "localgrad-unit", initializer=one_thread)
         threads = torch.get_num_threads()
         started = threading.Barrier(workers)
         list(self.pool.map(lambda _: started.wait(), range(workers)))
