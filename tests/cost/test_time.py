@@ -43,3 +43,12 @@ def test_ratio_is_taken_within_rounds() -> None:
 def test_errors(arguments: dict, message: str) -> None:
     with pytest.raises(LocalgradError, match=message):
         step_times({"BP": loop(Backprop())}, BATCH, **arguments)
+
+
+def test_a_turn_of_several_steps_leaves_out_the_first() -> None:
+    one = loop(Backprop())
+    times = step_times({"a": one}, BATCH, repeats=2, warmup=1, burst=3)
+    assert len(times["a"].seconds) == 2
+    assert one.steps == 3 * (3 + 1)
+    with pytest.raises(LocalgradError, match=r"burst must be at least 1, got 0"):
+        step_times({"a": one}, BATCH, burst=0)

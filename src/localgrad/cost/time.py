@@ -16,7 +16,7 @@ from localgrad.spec import Batch
 @final
 @dataclass(frozen=True)
 class StepTime:
-    """Seconds of every measured step, in order."""
+    """Seconds of a step in every measured turn, in order."""
 
     seconds: tuple[float, ...]
 
@@ -37,29 +37,36 @@ class StepTime:
 
 
 def step_times(
-    loops: Mapping[str, Sequential], batch: Batch, repeats: int = 10, warmup: int = 3
+    loops: Mapping[str, Sequential], batch: Batch, repeats: int = 10, warmup: int = 3, burst: int = 1
 ) -> dict[str, StepTime]:
-    """Time ``repeats`` steps of every loop on ``batch``, after ``warmup`` that are not counted.
+    """Time ``repeats`` turns of every loop on ``batch``, after ``warmup`` that are not counted.
 
-    The loops take turns step by step, so that what else the machine does hits all of them alike: ratios between loops
-    of one call make sense, absolute times and ratios between calls only on a machine that does nothing else. CUDA
-    devices are waited for before and after every step. The steps train the networks.
+    The loops take turns, so that what else the machine does hits all of them alike: ratios between loops of one call
+    make sense, absolute times and ratios between calls only on a machine that does nothing else. A turn is ``burst``
+    steps and counts as their mean; with two or more, one step before them is not counted: it finds caches and heap as
+    another loop left them, which no step of a training does. CUDA devices are waited for before and after every turn.
+    The steps train the networks.
 
-    Raises LocalgradError for fewer than 2 repeats or a negative warm-up.
+    Raises LocalgradError for fewer than 2 repeats, a negative warm-up, or a burst below 1.
     """
     if repeats < 2:
         raise LocalgradError(f"step_times: repeats must be at least 2, a spread needs two steps, got {repeats}.")
     if warmup < 0:
         raise LocalgradError(f"step_times: warmup must be at least 0, got {warmup}.")
+    if burst < 1:
+        raise LocalgradError(f"step_times: burst must be at least 1, got {burst}.")
     seconds: dict[str, list[float]] = {name: [] for name in loops}
-    for round_ in range(warmup + repeats):
+    for turn in range(warmup + repeats):
         for name, loop in loops.items():
+            if burst > 1:
+                loop.step(batch)
             _wait(batch.x.device)
             start = perf_counter()
-            loop.step(batch)
+            for _ in range(burst):
+                loop.step(batch)
             _wait(batch.x.device)
-            if round_ >= warmup:
-                seconds[name].append(perf_counter() - start)
+            if turn >= warmup:
+                seconds[name].append((perf_counter() - start) / burst)
     return {name: StepTime(tuple(values)) for name, values in seconds.items()}
 
 
