@@ -357,7 +357,10 @@ def test_parameters_shared_between_units_are_refused() -> None:
 
 
 def test_auglocal_names_what_works() -> None:
-    with pytest.raises(lg.LocalgradError, match=r"AugLocal needs blocks it can rebuild .*DGL\(max_hidden=1024\)"):
+    with pytest.raises(
+        lg.LocalgradError,
+        match=r"AugLocal makes its auxiliary networks from later blocks, and .* foreign .*DGL\(max_hidden=1024\)",
+    ):
         lg.localize(torchvision.models.resnet18(), lg.methods.AugLocal(depth=2), modules=4, example=EXAMPLE)
 
 

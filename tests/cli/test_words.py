@@ -1,10 +1,11 @@
 """Words that the command line does not know, and help."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 
-from localgrad.cli import VERBS
+from localgrad.cli import VERBS, main
 from tests.cli.conftest import Localgrad
 
 
@@ -102,3 +103,10 @@ def test_help_of_recipes_names_the_options_with_dashes(localgrad: Localgrad, rec
     ]
     assert [option for option in [*options, *everywhere] if f"  {option} " not in printed] == []
     assert "null" not in printed and "<function" not in printed and "Untyped" not in printed
+
+
+def test_a_cost_table_that_is_piped_shows_every_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "digits.auglocal", "--layers", "8", "--depth", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert re.search(r"digits\.auglocal +3 .* [01]\.\d{3}\b", out)

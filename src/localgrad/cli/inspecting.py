@@ -6,7 +6,7 @@ import torch
 
 from localgrad.analysis import audit as run_audit
 from localgrad.cli.options import run_from_words, split_recipe
-from localgrad.cli.tables import console, cost_rows
+from localgrad.cli.tables import console, cost_legend, cost_rows
 from localgrad.cost import cost_table
 from localgrad.methods import Backprop, Checkpointing
 from localgrad.network import localize
@@ -33,7 +33,9 @@ def cost(words: Words) -> int:
         optimizer=run.optimizer,
         update=run.update,
     )
-    console().print(cost_rows(rows, run))
+    out = console()
+    out.print(cost_rows(rows, run))
+    out.print(cost_legend(), highlight=False)
     return 0
 
 

@@ -45,6 +45,8 @@ def find_recipe(reference: str) -> Recipe:
         recipes = built_in()
         if reference in recipes:
             return recipes[reference]
+        if reference.endswith(".py"):
+            raise LocalgradError(f"recipe {reference!r} names a file only: say which function, {reference}:FUNCTION.")
         raise LocalgradError(
             f"recipe {reference!r} is unknown. {nearest(reference, recipes)} "
             "`localgrad recipes` lists all; your own is FILE.py:FUNCTION."

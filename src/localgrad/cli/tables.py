@@ -9,7 +9,7 @@ from rich.table import Table
 from localgrad.cost import CostRow
 from localgrad.train import Run
 
-WIDTH = 100
+WIDTH = 120
 
 
 def console() -> Console:
@@ -40,10 +40,13 @@ def cost_rows(rows: Sequence[CostRow], run: Run) -> Table:
             f"{row.peak / 2**20:.1f}",
             f"{row.ratio:.3f}",
         )
-    table.caption = (
+    return table
+
+
+def cost_legend() -> str:
+    """What the numbers of ``cost_rows`` are."""
+    return (
         "MMACs: per sample, forward, bodies and auxiliary networks, counted as the papers do; largest unit: what the "
         "slowest of parallel machines would do. live: bytes of all tensors alive at the peak of a training step "
         "(weights, gradients, optimiser state, activations, input), found with fake tensors; ratio: to the first row."
     )
-    table.caption_justify = "left"
-    return table

@@ -45,9 +45,10 @@ class AugLocal:
     head_bn: bool | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.depth < 2:
+        if type(self.depth) is not int or self.depth < 2:
             raise LocalgradError(
-                f"AugLocal: depth counts the classifier and must be at least 2 (one layer and it), got {self.depth}."
+                f"AugLocal: depth counts the classifier and must be a whole number of at least 2 (one layer and it), "
+                f"got {self.depth!r}."
             )
         if not 0 <= self.tau <= 1:
             raise LocalgradError(f"AugLocal: tau must be between 0 (no pyramid) and 1, got {self.tau}.")
@@ -74,6 +75,12 @@ class AugLocal:
 
     def units(self, backbone: Backbone, partition: Partition) -> tuple[UnitSpec, ...]:
         """One unit per span, the joint tail merged. Raises LocalgradError when the tail swallows every span."""
+        if backbone.source is not None and len(partition) > 1:
+            raise LocalgradError(
+                f"AugLocal makes its auxiliary networks from later blocks, and {backbone.name} is a foreign network "
+                "whose blocks are used in place and cannot be rebuilt. Take DGL(max_hidden=1024), or a backbone of "
+                "localgrad.backbones."
+            )
         partition = self.join_tail(partition)
         depths = pyramid_depths(len(partition), self.depth - 1, self.tau)
 

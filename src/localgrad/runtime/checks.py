@@ -1,16 +1,52 @@
 """What a runtime checks where a user's batch, optimiser or mode enters it; nothing behind it checks again."""
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from localgrad.count import weightless_copy
-from localgrad.errors import LocalgradError
+from localgrad.errors import LocalgradError, nearest
 from localgrad.network import LocalNetwork
 from localgrad.spec import Batch, Shape
 from localgrad.update import Precision
+
+Mode = Literal["unit", "fused"]
+"""Whether every unit has an optimiser of its own, or one optimiser steps for all of them."""
+
+
+def check_settings(
+    net: object, optimizer: object, update: str, precision: str, accumulate: int, clip: float | None, workers: int
+) -> None:
+    """Raise LocalgradError for what a Sequential cannot be made with."""
+    for name, word, words in (("update", update, get_args(Mode)), ("precision", precision, [*Precision])):
+        if word not in words:
+            raise LocalgradError(f"Sequential: {name} {str(word)!r} is unknown. {nearest(str(word), words)}")
+    if not isinstance(net, LocalNetwork):
+        raise LocalgradError(f"Sequential: net must be what localize(model, method) returns, got {type(net).__name__}.")
+    if not callable(optimizer):
+        raise LocalgradError(
+            f"Sequential: optimizer must be a function of parameters, called once per unit, got "
+            f"{type(optimizer).__name__}. Give optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1)."
+        )
+    for name, number in (("accumulate", accumulate), ("workers", workers)):
+        if type(number) is not int:
+            raise LocalgradError(f"Sequential: {name} must be a whole number, got {number!r}.")
+    if accumulate < 1:
+        raise LocalgradError(f"Sequential: accumulate must be at least 1, got {accumulate}.")
+    if clip is not None and not clip > 0:
+        raise LocalgradError(f"Sequential: clip bounds a gradient norm and must be above 0, got {clip}.")
+    if update == "fused" and clip is not None:
+        raise LocalgradError("Sequential: clip is per unit; update='fused' has one optimiser for all units.")
+    if workers < 1:
+        raise LocalgradError(f"Sequential: workers must be at least 1, got {workers}.")
+    if workers > 1 and next(net.parameters()).device.type != "cpu":
+        raise LocalgradError(
+            f"Sequential: workers={workers} are threads of the CPU, the network is on "
+            f"{next(net.parameters()).device}. Leave workers out."
+        )
 
 
 def check_optimizer(made: object, parameters: Sequence[nn.Parameter]) -> None:
@@ -62,6 +98,8 @@ def check_batch(net: LocalNetwork, batch: Batch, precision: Precision = Precisio
     The range of labels is checked on the CPU only: elsewhere it would make every step wait for the device. Data read
     through ``localgrad.data`` was checked when it was loaded.
     """
+    if not isinstance(batch, Batch):
+        raise LocalgradError(f"expected a localgrad.Batch(x=..., y=...), got {type(batch).__name__}.")
     for name in ("x", "y", "image", "views", "pair_similarity"):
         value = getattr(batch, name)
         if value is not None and not isinstance(value, Tensor):
@@ -70,7 +108,11 @@ def check_batch(net: LocalNetwork, batch: Batch, precision: Precision = Precisio
     if x.ndim != 1 + len(image) or x.shape[1] != image[0]:
         raise LocalgradError(
             f"Batch.x: {net.backbone.name} expects (B, {image[0]}, H, W), got {tuple(x.shape)}. "
-            f"Make the network with image={('channels', *image[1:])!r} or change the images."
+            + (
+                f"Make the network with image={(x.shape[1], *image[1:])!r} or change the images."
+                if x.ndim == 1 + len(image)
+                else "The batch axis comes first."
+            )
         )
     if len(x) == 0:
         raise LocalgradError(f"Batch.x: expected at least one image, got shape {tuple(x.shape)}.")

@@ -2,21 +2,27 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final, get_args
+from typing import Any, final
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from localgrad.errors import LocalgradError, nearest
+from localgrad.errors import LocalgradError
 from localgrad.network import LocalNetwork
-from localgrad.runtime.checks import check_batch, check_optimizer, check_single_row, check_trainable
+from localgrad.runtime.checks import (
+    Mode,
+    check_batch,
+    check_optimizer,
+    check_settings,
+    check_single_row,
+    check_trainable,
+)
 from localgrad.runtime.overlap import Overlap, check_draws
 from localgrad.spec import Batch, Shape
 from localgrad.unit import Terms
 from localgrad.update import OptimizerUpdate, Part, Precision
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
-Mode = Literal["unit", "fused"]
 
 
 @final
@@ -56,22 +62,7 @@ class Sequential:
         seed: int | None = None,
         workers: int = 1,
     ) -> None:
-        for name, word, words in (("update", update, get_args(Mode)), ("precision", precision, [*Precision])):
-            if word not in words:
-                raise LocalgradError(f"Sequential: {name} {str(word)!r} is unknown. {nearest(str(word), words)}")
-        if accumulate < 1:
-            raise LocalgradError(f"Sequential: accumulate must be at least 1, got {accumulate}.")
-        if clip is not None and not clip > 0:
-            raise LocalgradError(f"Sequential: clip bounds a gradient norm and must be above 0, got {clip}.")
-        if update == "fused" and clip is not None:
-            raise LocalgradError("Sequential: clip is per unit; update='fused' has one optimiser for all units.")
-        if workers < 1:
-            raise LocalgradError(f"Sequential: workers must be at least 1, got {workers}.")
-        if workers > 1 and next(net.parameters()).device.type != "cpu":
-            raise LocalgradError(
-                f"Sequential: workers={workers} are threads of the CPU, the network is on "
-                f"{next(net.parameters()).device}. Leave workers out."
-            )
+        check_settings(net, optimizer, update, precision, accumulate, clip, workers)
         self.net = net
         self.overlap = Overlap(workers, private=net.backbone.source is not None) if workers > 1 else None
         self.draws_checked = False
