@@ -1,5 +1,6 @@
 """The folder of a run: what may stand in the way, and who is writing to it."""
 
+import logging
 import os
 import shlex
 import sys
@@ -59,8 +60,10 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LocalgradError(f"another process is training in {folder}. Wait for it, or stop it first.") from error
-        except OSError:
-            pass  # a file system without locks
+        except OSError as error:
+            logging.getLogger("localgrad").warning(
+                "%s cannot be locked (%s): nothing stops a second process from training there.", folder, error
+            )
         yield
     finally:
         os.close(handle)
