@@ -1,18 +1,14 @@
-"""Pure loss equations: ``(outputs of the auxiliary network, batch) -> named scalars``.
+"""The task loss of every supervised method.
 
 Legend: B batch, K classes.
 """
-
-from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from localgrad.losses.types import Outputs
 from localgrad.spec import Batch
-
-Outputs = Mapping[str, Tensor]
-Loss = Callable[[Outputs, Batch], dict[str, Tensor]]
 
 
 def cross_entropy(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
