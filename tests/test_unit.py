@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from localgrad import Batch, LocalNetwork, Span
 from localgrad.losses import Outputs, cross_entropy
-from localgrad.unit import Objective, Unit, UnitSpec, named_outputs
+from localgrad.objective import Objective, UnitSpec
+from localgrad.unit import Unit, named_outputs
 from localgrad.update import OptimizerUpdate, Part
 
 from .conftest import random_batch, sgd, tiny_resnet

@@ -6,9 +6,9 @@ from typing import Protocol
 
 from localgrad.errors import LocalgradError
 from localgrad.losses import cross_entropy
+from localgrad.objective import Objective, UnitSpec
 from localgrad.partition import Cut
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
-from localgrad.unit import Objective, UnitSpec
 
 
 class Method(Protocol):

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from localgrad.backbones.module import check_wrapped, cut_wrapped, relink, wrap
 from localgrad.errors import LocalgradError
 from localgrad.method import Method
+from localgrad.objective import UnitSpec
 from localgrad.partition import Cut
 from localgrad.rng import derive_seed, seeded
 from localgrad.spec import Backbone, Partition, chain
-from localgrad.unit import Unit, UnitSpec
+from localgrad.unit import Unit
 
 
 def nest(paths: Sequence[str], modules: Sequence[nn.Module]) -> nn.ModuleDict:
@@ -84,8 +85,13 @@ class LocalNetwork(nn.Module):
                     paths.append(path)
                     auxnets.append(aux)
                 own[objective.name] = built[id(objective.aux)]
+            if spec.initialise_head is not None and backbone.source is None:
+                spec.initialise_head(head)
+            sources = [blocks[follow.block] for follow in spec.follows]
+            for follow, source in zip(spec.follows, sources, strict=True):
+                own[follow.objective].get_submodule(follow.part).load_state_dict(source.state_dict())
             body = nn.Sequential(*blocks[spec.span.start : spec.span.stop])
-            units.append(Unit(spec, body, own))
+            units.append(Unit(spec, body, own, sources))
         self.aux = nest(paths, auxnets)
         # Set past nn.Module's registration: the units are views, their modules belong to `model` and `aux`.
         self.__dict__["units"] = nn.ModuleList(units)

@@ -1,59 +1,20 @@
 """A unit: body of one span (and group), its objectives, its step. Borders are detached here and nowhere else."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from localgrad.blocks import he_fan_out
-from localgrad.losses import Loss, Outputs
+from localgrad.losses import Outputs
+from localgrad.objective import UnitSpec
 from localgrad.recompute import forward_recomputed
-from localgrad.rng import derive_seed, seeded
-from localgrad.spec import AuxSpec, Batch, Initialiser, Span
+from localgrad.rng import Stream, derive_seed
+from localgrad.spec import Batch, Span
 from localgrad.update import WHOLE, Part, Update
 
 Terms = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Objective:
-    """One loss of a unit, and the auxiliary network that it looks through.
-
-    Objectives that hold the same AuxSpec object share one module; one that holds the backbone's own head uses the head
-    of the network itself. ``needs`` are the fields of a Batch that the loss reads, ``reach`` is how many units it
-    updates.
-    """
-
-    name: str
-    aux: AuxSpec
-    loss: Loss
-    weight: float = 1.0
-    reach: int = 1
-    needs: frozenset[str] = frozenset({"y"})
-
-
-@dataclass(frozen=True)
-class UnitSpec:
-    """A unit as data: what ``Method.units`` returns.
-
-    ``recompute`` is the number of segments whose activations are recomputed in the backward pass; 0: none.
-    """
-
-    index: int
-    name: str
-    span: Span
-    objectives: tuple[Objective, ...]
-    group: int = 0
-    recompute: int = 0
-    initialise: Initialiser = field(default=he_fan_out)
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Fields of a Batch that any of the losses reads."""
-        return frozenset().union(*(objective.needs for objective in self.objectives))
 
 
 def named_outputs(outputs: Tensor | Outputs) -> Outputs:
@@ -63,21 +24,30 @@ def named_outputs(outputs: Tensor | Outputs) -> Outputs:
 
 @final
 class Unit(nn.Module):
-    """Body and objectives of one span.
+    """Body and objectives of one span, or of one neuron group of it.
 
     ``body`` maps h_BCHW of the unit before to its own; ``auxnets`` holds an auxiliary network per objective; ``aux`` is
-    the auxiliary network, or all of them when there are several.
+    the auxiliary network, or all of them when there are several. ``sources`` are the blocks of the network that parts
+    of the auxiliary networks follow, in the order of ``spec.follows``: another unit's modules, which are read only.
     """
 
-    def __init__(self, spec: UnitSpec, body: nn.Sequential, auxnets: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self,
+        spec: UnitSpec,
+        body: nn.Sequential,
+        auxnets: Mapping[str, nn.Module],
+        sources: Sequence[nn.Module] = (),
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.body = body
         self.auxnets = nn.ModuleDict(auxnets)
+        # In a tuple, so that nn.Module does not take them for its own.
+        self.sources = tuple(sources)
 
     @property
     def name(self) -> str:
-        """Name of the unit: that of its last block."""
+        """Name of the unit: that of its last block, and its group."""
         return self.spec.name
 
     @property
@@ -98,30 +68,52 @@ class Unit(nn.Module):
         h: Tensor = self.body(h_in)
         return h
 
-    def outputs(self, h: Tensor) -> dict[str, Outputs]:
+    def seen(self, h: Tensor, features: Sequence[Tensor] = ()) -> Tensor:
+        """What the auxiliary networks look at: the unit's own ``h``, or among the ``features`` of all its groups."""
+        if not self.spec.shares_features:
+            return h
+        own = self.spec.group
+        return torch.cat([h if group == own else feature.detach() for group, feature in enumerate(features)], 1)
+
+    def outputs(self, h: Tensor, features: Sequence[Tensor] = ()) -> dict[str, Outputs]:
         """Outputs of the auxiliary networks by objective; a shared network runs once."""
         by_module: dict[nn.Module, Outputs] = {}
+        seen = self.seen(h, features)
         for aux in self.auxnets.values():
             if aux not in by_module:
-                by_module[aux] = named_outputs(aux(h))
+                by_module[aux] = named_outputs(aux(seen))
         return {name: by_module[aux] for name, aux in self.auxnets.items()}
 
-    def loss(self, h: Tensor, batch: Batch) -> tuple[Tensor, Terms]:
-        """The weighted sum of all loss terms, and the terms before weighting, detached.
+    def losses(self, outputs: Mapping[str, Outputs], batch: Batch) -> tuple[dict[str, Tensor], Terms]:
+        """The weighted sum of the loss terms of every objective, and the terms before weighting, detached.
 
         Terms go by their own name, with several objectives by ``objective.term``.
         """
-        outputs = self.outputs(h)
-        total: Tensor | None = None
+        sums: dict[str, Tensor] = {}
         terms: Terms = {}
         alone = len(self.spec.objectives) == 1
         for objective in self.spec.objectives:
             for name, value in objective.loss(outputs[objective.name], batch).items():
                 weighted = value if objective.weight == 1.0 else objective.weight * value
-                total = weighted if total is None else total + weighted
+                before = sums.get(objective.name)
+                sums[objective.name] = weighted if before is None else before + weighted
                 terms[name if alone else f"{objective.name}.{name}"] = value.detach()
-        assert total is not None  # a UnitSpec has at least one objective
-        return total, terms
+        return sums, terms
+
+    def loss(self, h: Tensor, batch: Batch) -> tuple[Tensor, Terms]:
+        """The sum of all objectives on the body's output ``h``, and their terms; for a unit that shares nothing."""
+        sums, terms = self.losses(self.outputs(h), batch)
+        return total(sums), terms
+
+    def follow(self) -> None:
+        """Move the parts that follow a block of the network towards it."""
+        with torch.no_grad():
+            for follow, source in zip(self.spec.follows, self.sources, strict=True):
+                if follow.rate is None:
+                    continue
+                part = self.auxnets[follow.objective].get_submodule(follow.part)
+                for mine, theirs in zip(part.parameters(), source.parameters(), strict=True):
+                    mine.mul_(follow.rate).add_(theirs, alpha=1 - follow.rate)
 
     def step(
         self,
@@ -133,27 +125,129 @@ class Unit(nn.Module):
         send: Callable[[Tensor], None] | None = None,
         draws: bool = True,
     ) -> tuple[Tensor, Terms]:
-        """One training step on one mini-batch (or a part of it): the function that every runtime calls.
+        """One training step on one mini-batch (or a part of it) of a unit that shares nothing.
 
         Returns the output for the next unit, computed before the update and detached, and the loss terms. ``send`` gets
         that output as soon as it is there, so that the next unit can start before this one has learnt. Everything
         random inside is a function of (seed, unit, step, part); the random state found is restored. ``draws=False``
         leaves the random state alone: for a unit that is known to draw nothing, beside others in one process.
         """
-        device = h_in.device
-        seed = derive_seed(update.seed, "step", self.name, batch.step or 0, part.index)
-        with seeded(seed, device) if draws else nullcontext():
-            with update.autocast(device):
-                h = self(h_in.detach())
-                h_out = h.detach()
-                if send is not None:
-                    send(h_out)
-                loss, terms = self.loss(h, batch)
-            update.backward(loss if part.weight == 1.0 else loss * part.weight)
-        if part.last:
-            update.apply()
+        work = Work(self, batch, update, part, draws=draws)
+        h_out = work.forward(h_in)
+        if send is not None:
+            send(h_out)
+        work.look()
+        terms = work.learn()
+        work.apply()
         return h_out, terms
 
     def trained_parameters(self) -> Sequence[nn.Parameter]:
         """Parameters that this unit's update changes, body first."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+
+def total(sums: Mapping[str, Tensor]) -> Tensor:
+    """The sum over objectives; a UnitSpec has at least one."""
+    first, *rest = sums.values()
+    for value in rest:
+        first = first + value
+    return first
+
+
+@final
+class Work:
+    """One unit's step on one mini-batch, in phases: what is sent sideways or backward goes between them.
+
+    ``forward``, ``look``, then ``learn`` (a unit whose losses end at its own border) or ``cotangents`` and ``pull``
+    (cascades), then ``apply``. Every runtime makes a step of these. Each phase runs under the random state of
+    (seed, unit, step, part).
+    """
+
+    def __init__(self, unit: Unit, batch: Batch, update: Update, part: Part = WHOLE, *, draws: bool = True) -> None:
+        self.unit = unit
+        self.batch = batch
+        self.update = update
+        self.part = part
+        self.device = batch.x.device
+        seed = derive_seed(update.seed, "step", unit.name, batch.step or 0, part.index)
+        self.stream = Stream(seed, self.device) if draws else None
+        self.h_in: Tensor
+        self.h: Tensor
+        self.top: Tensor
+        self.outputs: dict[str, Outputs]
+
+    def _drawing(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.stream is None else self.stream.entered()
+
+    def forward(self, h_in: Tensor, *, passes_on: bool = False) -> Tensor:
+        """Run the body on the detached input; return its detached output.
+
+        ``passes_on``: a cascade of a later unit will ask for the gradient of the input.
+        """
+        self.h_in = h_in.detach()
+        if passes_on:
+            self.h_in.requires_grad_()
+        with self._drawing(), self.update.autocast(self.device):
+            self.h = self.unit(self.h_in)
+        self.top = self.h
+        return self.h.detach()
+
+    def look(self, features: Sequence[Tensor] = ()) -> Tensor | None:
+        """Run the auxiliary networks; return the logits, detached, where the groups of the span share them."""
+        if self.part.index == 0:
+            self.unit.follow()
+        with self._drawing(), self.update.autocast(self.device):
+            self.outputs = self.unit.outputs(self.top, features)
+        if not self.unit.spec.shares_outputs:
+            return None
+        return next(iter(self.outputs.values()))["logits"].detach()
+
+    def _losses(self) -> tuple[dict[str, Tensor], Terms]:
+        sums, terms = self.unit.losses(self.outputs, self.batch)
+        if self.part.weight != 1.0:
+            sums = {name: value * self.part.weight for name, value in sums.items()}
+        return sums, terms
+
+    def learn(self, logits: Sequence[Tensor] = ()) -> Terms:
+        """Losses and backward pass; ``logits`` are those of all groups of the span, where they are shared."""
+        if self.unit.spec.shares_outputs:
+            others = torch.stack([one for group, one in enumerate(logits) if group != self.unit.spec.group])
+            self.outputs = {name: {**outputs, "others": others} for name, outputs in self.outputs.items()}
+        with self._drawing():
+            with self.update.autocast(self.device):
+                sums, terms = self._losses()
+            self.update.backward(total(sums))
+        return terms
+
+    def cut_top(self) -> None:
+        """Let the auxiliary networks look at a copy of the output, whose gradients ``cotangents`` hands out."""
+        self.top = self.h.detach().requires_grad_()
+
+    def cotangents(self) -> tuple[dict[str, Tensor], Terms]:
+        """Backward pass through the auxiliary networks alone: gradients at the body's output by objective."""
+        found: dict[str, Tensor] = {}
+        with self._drawing():
+            with self.update.autocast(self.device):
+                sums, terms = self._losses()
+            last = next(reversed(sums))
+            for name, value in sums.items():
+                cotangent = self.update.backward(value, self.top, retain_graph=name != last)
+                assert cotangent is not None  # every auxiliary network reads its unit's output
+                found[name] = cotangent
+        return found, terms
+
+    def below(self, cotangent: Tensor) -> Tensor:
+        """The gradient at the body's input for one at its output; parameters get nothing, the graph is kept."""
+        (gradient,) = torch.autograd.grad(self.h, self.h_in, cotangent, retain_graph=True)
+        return gradient
+
+    def pull(self, cotangent: Tensor) -> None:
+        """Add the gradients of the body's parameters for the sum of all cotangents, and free the graph."""
+        if parameters := [parameter for parameter in self.unit.body.parameters() if parameter.requires_grad]:
+            self.update.pull(self.h, cotangent, parameters)
+        del self.h, self.top, self.outputs, self.h_in
+
+    def apply(self) -> None:
+        """Update the weights, after the last part of a mini-batch."""
+        if self.part.last:
+            self.update.apply()

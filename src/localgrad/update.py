@@ -1,6 +1,6 @@
 """How a unit's loss becomes new weights: precision, backward, optimiser. One Update per unit, or one for all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
@@ -52,8 +52,12 @@ class Update(Protocol):
         """The precision region of the forward pass."""
         ...
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of ``loss``."""
+    def backward(self, loss: Tensor, wanted: Tensor | None = None, *, retain_graph: bool = False) -> Tensor | None:
+        """Add the gradients of ``loss``; return the one with respect to the leaf ``wanted``, which it reaches."""
+        ...
+
+    def pull(self, h: Tensor, cotangent: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Add the gradients of ``parameters`` for a ``cotangent`` of ``h``, the output that they made."""
         ...
 
     def apply(self) -> None:
@@ -92,10 +96,15 @@ class OptimizerUpdate:
         """The precision region of the forward pass."""
         return self.precision.autocast(device)
 
-    def backward(self, loss: Tensor) -> None:
+    def backward(self, loss: Tensor, wanted: Tensor | None = None, *, retain_graph: bool = False) -> Tensor | None:
         """Add the gradients of ``loss``, scaled under float16."""
         scaled: Tensor = loss if self.scaler is None else self.scaler.scale(loss)
-        scaled.backward()  # type: ignore[no-untyped-call]
+        scaled.backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+        return take_gradient(wanted)
+
+    def pull(self, h: Tensor, cotangent: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Add the gradients of ``parameters`` alone: what is below them is not differentiated."""
+        torch.autograd.backward(h, cotangent, inputs=parameters)
 
     def apply(self) -> None:
         """Step and free the gradients, unless deferred."""
@@ -123,3 +132,11 @@ class OptimizerUpdate:
         """State of the GradScaler as plain numbers; empty without one."""
         state: Mapping[str, object] = {} if self.scaler is None else self.scaler.state_dict()
         return state
+
+
+def take_gradient(wanted: Tensor | None) -> Tensor | None:
+    """The gradient that a backward pass left in the leaf ``wanted``, which has none afterwards."""
+    if wanted is None:
+        return None
+    gradient, wanted.grad = wanted.grad, None
+    return gradient

@@ -154,13 +154,13 @@ def test_spec_whose_aux_holds_the_module_of_another_unit() -> None:
 class Hidden(nn.Module):
     """Uses a weight that it does not register."""
 
-    def __init__(self, foreign: nn.Parameter) -> None:
+    def __init__(self, foreign: nn.Parameter, channels: int = 16) -> None:
         super().__init__()
         self.foreign = (foreign,)
-        self.own = nn.Linear(16, 10)
+        self.own = nn.Linear(channels, 10)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        return self.own(h.mean((2, 3)) + self.foreign[0].mean((1, 2, 3)))
+        return self.own(h.mean((2, 3)) + self.foreign[0].mean())
 
 
 def test_aux_that_uses_a_weight_it_does_not_register() -> None:
@@ -211,20 +211,27 @@ def test_body_that_is_not_detached() -> None:
     )
 
 
-def test_declared_reach_is_no_breach() -> None:
-    found = audit(broken(broken(network(), Leaky, 0), Leaky, 1, reach=2), BATCH)
-    assert found.local
-    assert found.declared == (1, 2, 1, 1)
-    assert found.reach[1] == (True, True, False, False)
+def test_cascades_reach_as_far_as_declared() -> None:
+    found = audit(broken(broken(network(), Unit, 1, reach=2), Unit, 3, reach=3), BATCH)
+    assert found.ok
+    assert found.declared == (1, 2, 1, 3)
+    assert found.reach == (
+        (True, False, False, False),
+        (True, True, False, False),
+        (False, False, True, False),
+        (False, True, True, True),
+    )
 
 
 def test_reach_shorter_than_real() -> None:
-    found = audit(broken(network(), Leaky, 0, 1, 2, reach=2), BATCH)
+    net = broken(network(), Unit, 2, reach=2)
+    net.units[2].auxnets["task"] = Hidden(net.model[0].conv.weight, 32)
+    found = audit(net, BATCH)
     assert found.reach[2] == (True, True, True, False)
-    assert [problem for problem in found.problems if "beyond" in problem] == [
-        "the loss of unit 2 ('layer2.0') reaches model.stem.conv.weight and 2 more of unit 0 ('stem'), beyond its "
-        "declared reach of 2: detach what it reads, or declare the reach in its Objective."
-    ]
+    assert found.problems == (
+        "the loss of unit 2 ('layer2.0') reaches model.stem.conv.weight of unit 0 ('stem'), beyond its declared reach "
+        "of 2: detach what it reads, or declare the reach in its Objective.",
+    )
 
 
 class Whispering(Unit):

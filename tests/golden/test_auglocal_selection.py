@@ -13,8 +13,8 @@ from localgrad.backbones import resnet32, resnet110
 from localgrad.count import count_macs
 from localgrad.method import Method
 from localgrad.methods import DGL, AugLocal
+from localgrad.objective import UnitSpec
 from localgrad.spec import AuxSpec, Backbone, Block, Shape
-from localgrad.unit import UnitSpec
 
 from .recipe import golden
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from localgrad.network import LocalNetwork
+from localgrad.runtime.units import step_units
 from localgrad.spec import Batch
 
 
@@ -26,14 +27,23 @@ class Ask:
         """float32: what a loss reaches does not depend on the precision."""
         return nullcontext()
 
-    def backward(self, loss: Tensor) -> None:
+    def backward(self, loss: Tensor, wanted: Tensor | None = None, *, retain_graph: bool = False) -> Tensor | None:
         """Ask autograd."""
         self.losses.append(loss.detach())
         if not loss.requires_grad:
-            return
+            return None
+        return self.ask(loss, None, wanted)
+
+    def pull(self, h: Tensor, cotangent: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Nothing: ``ask`` was told of every cotangent in the sum, and whose loss it is."""
+
+    def ask(self, value: Tensor, cotangent: Tensor | None = None, wanted: Tensor | None = None) -> Tensor | None:
+        """Note which parameters ``value`` has a gradient for; return the one of ``wanted``."""
+        leaves = [*self.parameters] if wanted is None else [*self.parameters, wanted]
         # The graph is kept: if a border were not detached, the loss of the next unit would go through it.
-        gradients = torch.autograd.grad(loss, list(self.parameters), retain_graph=True, allow_unused=True)
-        self.reached.update(p for p, grad in zip(self.parameters, gradients, strict=True) if grad is not None)
+        gradients = torch.autograd.grad(value, leaves, cotangent, retain_graph=True, allow_unused=True)
+        self.reached.update(p for p, grad in zip(self.parameters, gradients, strict=False) if grad is not None)
+        return None if wanted is None else gradients[-1]
 
     def apply(self) -> None:
         """Nothing."""
@@ -56,19 +66,21 @@ def trained(module: nn.Module) -> list[nn.Parameter]:
 
 
 def trace(net: LocalNetwork, batch: Batch) -> Trace:
-    """Run ``Unit.step`` of every unit, in order, as the Sequential runtime does. Changes buffers of ``net``."""
+    """Run the real step of every unit, in order, as the Sequential runtime does. Changes buffers of ``net``."""
     everything = list(dict.fromkeys([*trained(net), *trained(net.units)]))
-    h, asks, outputs = batch.x, [], []
-    for unit in net.unit_list():
-        ask = Ask(everything, net.seed)
-        h, _ = unit.step(h, batch, ask)
-        asks.append(ask)
-        outputs.append(h)
+    units = net.unit_list()
+    asks = [Ask(everything, net.seed) for _ in units]
+
+    def watch(origin: int, h: Tensor, cotangent: Tensor) -> None:
+        asks[origin].ask(h, cotangent)
+
+    outputs: dict[int, Tensor] = {}
+    step_units(units, asks, batch, watch=watch, passed=outputs.__setitem__)
     return Trace(
         reached=tuple(frozenset(ask.reached) for ask in asks),
         losses=tuple(tuple(ask.losses) for ask in asks),
-        outputs=tuple(output.detach() for output in outputs),
-        detached=tuple(not output.requires_grad for output in outputs),
+        outputs=tuple(output.detach() for output in outputs.values()),
+        detached=tuple(not output.requires_grad for output in outputs.values()),
     )
 
 

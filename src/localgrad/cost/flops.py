@@ -1,18 +1,21 @@
 """MACs of real training steps, counted operator by operator by ``torch.utils.flop_counter``."""
 
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from localgrad.cost.fake import blank_batch, fake_tensors
 from localgrad.count import weightless_copy
 from localgrad.network import LocalNetwork
+from localgrad.runtime.units import step_units
 from localgrad.spec import Shape
+from localgrad.update import take_gradient
 
 # BatchNorm over vectors needs two samples.
 _ROWS = 2
@@ -28,8 +31,12 @@ class _Backward:
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()  # type: ignore[no-untyped-call]
+    def backward(self, loss: Tensor, wanted: Tensor | None = None, *, retain_graph: bool = False) -> Tensor | None:
+        loss.backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+        return take_gradient(wanted)
+
+    def pull(self, h: Tensor, cotangent: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        torch.autograd.backward(h, cotangent, inputs=parameters)
 
     def apply(self) -> None:
         pass
@@ -46,23 +53,28 @@ class StepMacs:
 
 
 def step_macs(net: LocalNetwork, image: Shape) -> StepMacs:
-    """Run ``Unit.step`` of every unit, and the plain network, on a copy of ``net`` made of fake tensors.
+    """Run the step of every unit, and the plain network, on a copy of ``net`` made of fake tensors.
 
     A product over pairs of samples (a similarity matrix) is counted in a batch of 2.
     """
     with fake_tensors():
         copied = weightless_copy(net, "cpu").train()
         batch = blank_batch(net, _ROWS, image)
-        h, units = batch.x, []
-        for unit in copied.unit_list():
+        units = copied.unit_list()
+        counted: list[Counter[str]] = [Counter() for _ in units]
+
+        @contextmanager
+        def around(place: int) -> Iterator[None]:
             with FlopCounterMode(display=False) as counter:
-                h, _ = unit.step(h, batch, _Backward())
-            units.append(_per_sample(counter))
+                yield
+            counted[place].update(_per_sample(counter))
+
+        step_units(units, [_Backward()] * len(units), batch, around=around)
         with FlopCounterMode(display=False) as counter:
             out = copied(batch.x)
             inference = _per_sample(counter)
             out.sum().backward()
-    return StepMacs(tuple(units), inference, _per_sample(counter))
+    return StepMacs(tuple(counted), inference, _per_sample(counter))
 
 
 def _per_sample(counter: FlopCounterMode) -> Counter[str]:

@@ -5,26 +5,29 @@ network's own; its depth shrinks along the network (pyramid).
 """
 
 from dataclasses import dataclass
-from typing import Literal, assert_never, final, get_args
+from typing import Literal, final, get_args
 
-import torch
-
-from localgrad.auxnets import Truncated, closest_width, pyramid_depths, resample, sequential, uniform
-from localgrad.blocks import ConvBNReLU, PooledLinear
-from localgrad.count import count_macs
+from localgrad.auxnets import FlatMLP, Truncated, pyramid_depths
+from localgrad.blocks import PooledLinear
 from localgrad.errors import LocalgradError, nearest
 from localgrad.method import supervised_units
+from localgrad.methods.auglocal_blocks import Selection, check_selection, rule_of, select_blocks
+from localgrad.methods.heads import check_map
+from localgrad.methods.infopro_lambdas import SCHEDULES, Lambdas, published
+from localgrad.methods.reconstruction import Reconstruction
+from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, PaperTable
-from localgrad.spec import AuxSpec, Backbone, Block, Partition, Shape, Span
-from localgrad.unit import UnitSpec
+from localgrad.spec import AuxSpec, Backbone, Partition, Shape, Span
 
-Selection = Literal["uniform", "sequential", "repetitive", "conv1x1", "conv3x3"]
-"""Where the layers of an auxiliary network come from (table 5): spread over the later layers, the next ones, copies of
-the unit's own last layer, or plain convolutions as wide as uniform's multiply-accumulates allow."""
+__all__ = ["AugLocal", "Classifier", "Selection", "Tail"]
 
 Tail = Literal["joint", "strict"]
 """Whether the last ``depth`` modules train jointly with the classifier, as the CIFAR code does and the reported FLOPs
 require, or every module is local, as the paper's text and the ImageNet code have it."""
+
+Classifier = Literal["pooled", "flat-mlp"]
+"""What an auxiliary network ends in: pooling and a linear layer like the network's own, or the small multi-layer
+perceptron on all features of the ImageNet VGG13 experiments."""
 
 
 @final
@@ -33,16 +36,20 @@ class AugLocal:
     """Cross-entropy through ``depth - 1`` copied later layers and a classifier, per unit.
 
     ``depth`` is the paper's d: it counts the classifier (released code: aux_net_depth + 1). ``tau`` is the pyramid's
-    slope; 0 switches it off. ``head_bn`` puts a BatchNorm before the classifier: "auto" where one layer is copied, as
-    the CIFAR code does; False never, True always. With ``tail="joint"`` K modules become K - depth + 1 units. Raises
-    LocalgradError for a depth below 2, tau outside [0, 1] and unknown words.
+    slope; 0 switches it off. ``selection`` is one rule, or one per stage of the network (table 10). ``head_bn`` puts a
+    BatchNorm before the classifier: "auto" where one layer is copied, as the CIFAR code does; False never, True always.
+    With ``tail="joint"`` K modules become K - depth + 1 units. ``reconstruction`` adds InfoPro's decoder to every local
+    unit (table 13), weighted from the first to the last local unit. Raises LocalgradError for a depth below 2, tau
+    outside [0, 1] and unknown words.
     """
 
     depth: int = 6
     tau: float = 0.5
-    selection: Selection = "uniform"
+    selection: Selection | tuple[Selection, ...] = "uniform"
     tail: Tail = "joint"
     head_bn: bool | Literal["auto"] = "auto"
+    classifier: Classifier = "pooled"
+    reconstruction: Reconstruction | None = None
 
     def __post_init__(self) -> None:
         if type(self.depth) is not int or self.depth < 2:
@@ -52,17 +59,22 @@ class AugLocal:
             )
         if not 0 <= self.tau <= 1:
             raise LocalgradError(f"AugLocal: tau must be between 0 (no pyramid) and 1, got {self.tau}.")
-        for name, choices in (("selection", get_args(Selection)), ("tail", get_args(Tail))):
+        check_selection(self.selection)
+        for name, choices in (("tail", get_args(Tail)), ("classifier", get_args(Classifier))):
             word = getattr(self, name)
             if word not in choices:
                 raise LocalgradError(f"AugLocal: {name} {word!r} is unknown. {nearest(str(word), choices)}")
         if self.head_bn not in (True, False, "auto"):
             raise LocalgradError(f"AugLocal: head_bn must be True, False or 'auto', got {self.head_bn!r}.")
+        if self.reconstruction is not None and not isinstance(self.reconstruction, Reconstruction):
+            raise LocalgradError(
+                f"AugLocal: reconstruction must be Reconstruction(lambdas=...) or None, got {self.reconstruction!r}."
+            )
 
     @property
     def needs(self) -> frozenset[str]:
-        """Labels."""
-        return frozenset({"y"})
+        """Labels; with a reconstruction the image in [0, 1] too."""
+        return frozenset({"y"} if self.reconstruction is None else {"y", "image"})
 
     @property
     def reach(self) -> int:
@@ -81,13 +93,26 @@ class AugLocal:
                 "whose blocks are used in place and cannot be rebuilt. Take DGL(max_hidden=1024), or a backbone of "
                 "localgrad.backbones."
             )
+        lambdas = self._lambdas(backbone, len(partition))
         partition = self.join_tail(partition)
         depths = pyramid_depths(len(partition), self.depth - 1, self.tau)
 
         def aux_for(unit: int, shape: Shape) -> AuxSpec:
             return self.auxnet(backbone, partition.spans[unit].stop - 1, shape, depths[unit])
 
-        return supervised_units(backbone, partition, aux_for)
+        units = supervised_units(backbone, partition, aux_for)
+        if self.reconstruction is None or lambdas is None:
+            return units
+        return self.reconstruction.add(backbone, units, lambdas)
+
+    def _lambdas(self, backbone: Backbone, modules: int) -> Lambdas | None:
+        """The weights of a reconstruction: the user's, or those of InfoPro in AugLocal's comparison."""
+        if self.reconstruction is None or modules == 1:
+            return None
+        if self.reconstruction.lambdas is not None:
+            return self.reconstruction.lambdas
+        dataset = self.reconstruction.dataset
+        return SCHEDULES[published("auglocal", "softmax", dataset, backbone.name, "standard", modules)]
 
     def join_tail(self, partition: Partition) -> Partition:
         """The partition with its last ``depth`` spans merged, if the tail is joint."""
@@ -106,49 +131,11 @@ class AugLocal:
 
     def auxnet(self, backbone: Backbone, layer: int, shape: Shape, depth: int) -> AuxSpec:
         """The auxiliary network of ``depth`` layers after block ``layer``, whose output has ``shape`` (C, H, W)."""
-        blocks = self._blocks(backbone, layer, shape, depth)
+        blocks = select_blocks(rule_of(self.selection, backbone, layer), backbone, layer, shape, depth)
+        if self.classifier == "flat-mlp":
+            return Truncated(blocks, FlatMLP(backbone.num_classes))
         for block in blocks:
             shape = block.shape(shape)
+        check_map(shape, "AugLocal")
         head_bn = depth <= 1 if self.head_bn == "auto" else self.head_bn
         return Truncated(blocks, PooledLinear(shape[0], backbone.num_classes, head_bn))
-
-    def _blocks(self, backbone: Backbone, layer: int, shape: Shape, depth: int) -> tuple[Block, ...]:
-        match self.selection:
-            case "uniform":
-                return self._copies(backbone, uniform(layer, len(backbone.blocks), depth), shape)
-            case "sequential":
-                return self._copies(backbone, sequential(layer, len(backbone.blocks), depth), shape)
-            case "repetitive":
-                own = backbone.blocks[layer].rebuild(in_channels=shape[0], stride=1)
-                return (own,) * depth
-            case "conv1x1":
-                return self._convolutions(backbone, layer, shape, depth, kernel=1)
-            case "conv3x3":
-                return self._convolutions(backbone, layer, shape, depth, kernel=3)
-            case _:
-                assert_never(self.selection)
-
-    @staticmethod
-    def _copies(backbone: Backbone, layers: tuple[int, ...], shape: Shape) -> tuple[Block, ...]:
-        shapes = backbone.shapes()
-        return resample([backbone.blocks[i] for i in layers], [shapes[i][0] for i in layers], shape)
-
-    def _convolutions(self, backbone: Backbone, layer: int, shape: Shape, depth: int, kernel: int) -> tuple[Block, ...]:
-        """A stack as deep as uniform's auxiliary network and as wide as its convolution MACs allow.
-
-        The paper says that channels are enlarged to match and gives no factor (methods.md 13): it is solved for here.
-        """
-        with torch.device("meta"):
-            copies = self._copies(backbone, uniform(layer, len(backbone.blocks), depth), shape)
-            uniform_net = Truncated(copies, PooledLinear(backbone.shapes()[-1][0], backbone.num_classes)).build()
-        counts, _ = count_macs(uniform_net, shape)
-        channels, positions = shape[0], shape[1] * shape[2]
-        depth = len(copies)
-        if depth == 0:
-            return ()
-
-        def macs(width: int) -> int:
-            return positions * kernel**2 * (channels * width + (depth - 1) * width**2) + width * backbone.num_classes
-
-        width = closest_width(macs, counts["conv"] + counts["linear"])
-        return (ConvBNReLU(channels, width, kernel), *(ConvBNReLU(width, width, kernel),) * (depth - 1))

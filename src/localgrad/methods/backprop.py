@@ -6,9 +6,9 @@ from typing import final
 
 from localgrad.errors import LocalgradError
 from localgrad.method import supervised_units
+from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, EqualBlocks
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
-from localgrad.unit import UnitSpec
 
 
 def _whole_network(who: str, modules: int | None) -> Cut:

@@ -1,25 +1,29 @@
 """Decoupled Greedy Learning (Belilovsky, Eickenberg, Oyallon 2020, arXiv 1901.08164): a small classifier per unit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal, assert_never, final, get_args
 
-from localgrad.auxnets import CnnHead, ConvFC, MlpSR
+from localgrad.auxnets import CnnHead, ConvFC, MlpSR, Truncated, conv_stack, widened
+from localgrad.blocks import PooledLinear
 from localgrad.errors import LocalgradError, nearest
-from localgrad.method import supervised_units
+from localgrad.method import Method, supervised_units
+from localgrad.methods.heads import check_map, xcyf_head
+from localgrad.methods.matching import Reference, enlarged, reference
+from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, PaperTable
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
-from localgrad.unit import UnitSpec
 
 Head = Literal[
     "mlp-sr", "mlp", "cnn", "auglocal", "0c1f", "0c2f", "1c1f", "1c2f", "1c3f", "2c2f",
-    "gndgl-1c1f", "gndgl-1c2f", "gndgl-1c3f", "gndgl-2c2f",
+    "gndgl-1c1f", "gndgl-1c2f", "gndgl-1c3f", "gndgl-2c2f", "3x3",
 ]  # fmt: skip
 """Auxiliary networks that papers call DGL:
 
 ``mlp-sr``, ``mlp``, ``cnn`` are those of DGL's own code; ``auglocal`` is MLP-SR as AugLocal re-implements it (two
 hidden layers without bias); ``XcYf`` are the convolutional heads of InfoPro's code, ``gndgl-XcYf`` the same with
-GN-DGL's widths.
+GN-DGL's widths. ``3x3`` is AugLocal's DGL of equal FLOPs (table 9): plain 3x3 convolutions, as many as the auxiliary
+networks of ``match`` have layers, as wide as their multiply-accumulates allow.
 """
 
 
@@ -31,13 +35,16 @@ class DGL:
     ``head`` is the auxiliary network, by default the MLP-SR of the official code. ``mlp_hidden`` is its number of
     hidden layers (official code 3; AugLocal's re-implementation, ``head="auglocal"``, has 2); ``max_hidden`` bounds
     their width, which the paper has at 4 times the channels. ``widen`` multiplies the widths of the XcYf heads.
-    Raises LocalgradError for a head that is unknown.
+    ``match`` is a method whose auxiliary networks the heads shall cost as much as, on its units:
+    ``DGL(head="3x3", match=AugLocal(depth=6))``; it widens "3x3" and XcYf heads with convolutions.
+    Raises LocalgradError for a head that is unknown or cannot be widened, and for "3x3" without ``match``.
     """
 
     head: Head = "mlp-sr"
     mlp_hidden: int = 3
     max_hidden: int | None = None
     widen: int = 1
+    match: Method | None = None
 
     def __post_init__(self) -> None:
         if self.head not in get_args(Head):
@@ -46,6 +53,15 @@ class DGL:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise LocalgradError(f"DGL: {name} must be at least 1, got {value}.")
+        if self.head == "3x3" and self.match is None:
+            raise LocalgradError(
+                "DGL: head '3x3' is as deep and as expensive as the auxiliary networks of another method. Say of "
+                "which: match=AugLocal(depth=6)."
+            )
+        if self.match is not None and self.head != "3x3" and self.head.removeprefix("gndgl-")[:2] not in ("1c", "2c"):
+            raise LocalgradError(
+                f"DGL: match widens '3x3' and heads with convolutions such as '1c2f', got head={self.head!r}."
+            )
 
     @property
     def needs(self) -> frozenset[str]:
@@ -63,10 +79,38 @@ class DGL:
 
     def units(self, backbone: Backbone, partition: Partition) -> tuple[UnitSpec, ...]:
         """One unit per span; all but the last with an auxiliary classifier."""
-        return supervised_units(backbone, partition, lambda _, shape: self.auxnet(backbone, shape))
+        if self.match is None or len(partition) == 1:
+            return supervised_units(backbone, partition, lambda _, shape: self.auxnet(backbone, shape))
+        compared = reference(self.match, backbone, partition)
+        heads = self._matched(backbone, compared)
+        return supervised_units(backbone, compared.partition, lambda unit, _: heads[unit])
+
+    def _matched(self, backbone: Backbone, compared: Reference) -> tuple[AuxSpec, ...]:
+        """Auxiliary networks that cost what those of ``match`` cost."""
+        if self.head != "3x3":
+            plain = replace(self, match=None)
+
+            def make(shape: Shape, width: int) -> AuxSpec:
+                head = plain.auxnet(backbone, shape)
+                assert isinstance(head, ConvFC)  # the only heads that `match` is taken for
+                return widened(head, width)
+
+            return enlarged(compared, make)
+        stacks = []
+        for aux, shape, macs in zip(compared.auxnets, compared.shapes, compared.macs, strict=True):
+            if not (isinstance(aux, Truncated) and isinstance(aux.head, PooledLinear)):
+                raise LocalgradError(
+                    "DGL: head '3x3' has as many layers as the auxiliary networks of match=AugLocal(depth=...), got "
+                    f"match={self.match!r}."
+                )
+            stacks.append(
+                conv_stack(shape, backbone.num_classes, len(aux.blocks), 3, macs, batch_norm=aux.head.batch_norm)
+            )
+        return tuple(stacks)
 
     def auxnet(self, backbone: Backbone, shape: Shape) -> AuxSpec:
         """The auxiliary classifier of a unit whose output has ``shape`` (C, H, W)."""
+        check_map(shape, "DGL")
         channels, size, classes = shape[0], (shape[1], shape[2]), backbone.num_classes
         match self.head:
             case "mlp-sr":
@@ -81,13 +125,11 @@ class DGL:
             case "cnn":
                 return CnnHead(channels, classes)
             case "0c1f" | "0c2f" | "1c1f" | "1c2f" | "1c3f" | "2c2f":
-                wider = [other[0] for other in backbone.shapes() if other[0] > channels]
-                out, stride = (min(wider), 2) if wider else (channels, 1)
-                return self._conv_fc(channels, classes, out * self.widen, stride, self.head)
+                return xcyf_head(backbone, shape, classes, self.head, self.widen)
             case "gndgl-1c1f" | "gndgl-1c2f" | "gndgl-1c3f" | "gndgl-2c2f":
-                return self._conv_fc(channels, classes, 2 * channels, 2, self.head.removeprefix("gndgl-"))
+                convs, fcs = int(self.head[6]), int(self.head[8])
+                return ConvFC(channels, classes, 2 * channels, 2, convs, fcs, 128 * self.widen)
+            case "3x3":
+                raise LocalgradError("DGL: head '3x3' is made for all units at once, by units().")
             case _:
                 assert_never(self.head)
-
-    def _conv_fc(self, channels: int, classes: int, out: int, stride: int, family: str) -> ConvFC:
-        return ConvFC(channels, classes, out, stride, int(family[0]), int(family[2]), 128 * self.widen)

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from localgrad.count import weightless_copy
 from localgrad.errors import LocalgradError, nearest
 from localgrad.network import LocalNetwork
+from localgrad.runtime.units import forward_units, largest_reach, spans
 from localgrad.spec import Batch, Shape
 from localgrad.update import Precision
 
@@ -18,78 +19,118 @@ Mode = Literal["unit", "fused"]
 
 
 def check_settings(
-    net: object, optimizer: object, update: str, precision: str, accumulate: int, clip: float | None, workers: int
+    net: object,
+    optimizer: object,
+    update: str,
+    precision: str,
+    accumulate: int,
+    clip: float | None,
+    workers: int,
+    *,
+    who: str = "Sequential",
 ) -> None:
-    """Raise LocalgradError for what a Sequential cannot be made with."""
+    """Raise LocalgradError for what the runtime ``who`` cannot be made with."""
     for name, word, words in (("update", update, get_args(Mode)), ("precision", precision, [*Precision])):
         if word not in words:
-            raise LocalgradError(f"Sequential: {name} {str(word)!r} is unknown. {nearest(str(word), words)}")
+            raise LocalgradError(f"{who}: {name} {str(word)!r} is unknown. {nearest(str(word), words)}")
     if not isinstance(net, LocalNetwork):
-        raise LocalgradError(f"Sequential: net must be what localize(model, method) returns, got {type(net).__name__}.")
+        raise LocalgradError(f"{who}: net must be what localize(model, method) returns, got {type(net).__name__}.")
     if not callable(optimizer):
         raise LocalgradError(
-            f"Sequential: optimizer must be a function of parameters, called once per unit, got "
+            f"{who}: optimizer must be a function of parameters, called once per unit, got "
             f"{type(optimizer).__name__}. Give optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1)."
         )
     for name, number in (("accumulate", accumulate), ("workers", workers)):
         if type(number) is not int:
-            raise LocalgradError(f"Sequential: {name} must be a whole number, got {number!r}.")
+            raise LocalgradError(f"{who}: {name} must be a whole number, got {number!r}.")
     if accumulate < 1:
-        raise LocalgradError(f"Sequential: accumulate must be at least 1, got {accumulate}.")
+        raise LocalgradError(f"{who}: accumulate must be at least 1, got {accumulate}.")
     if clip is not None and not clip > 0:
-        raise LocalgradError(f"Sequential: clip bounds a gradient norm and must be above 0, got {clip}.")
+        raise LocalgradError(f"{who}: clip bounds a gradient norm and must be above 0, got {clip}.")
     if update == "fused" and clip is not None:
-        raise LocalgradError("Sequential: clip is per unit; update='fused' has one optimiser for all units.")
+        raise LocalgradError(f"{who}: clip is per unit; update='fused' has one optimiser for all units.")
     if workers < 1:
-        raise LocalgradError(f"Sequential: workers must be at least 1, got {workers}.")
+        raise LocalgradError(f"{who}: workers must be at least 1, got {workers}.")
     if workers > 1 and next(net.parameters()).device.type != "cpu":
         raise LocalgradError(
-            f"Sequential: workers={workers} are threads of the CPU, the network is on "
+            f"{who}: workers={workers} are threads of the CPU, the network is on "
             f"{next(net.parameters()).device}. Leave workers out."
         )
 
 
-def check_optimizer(made: object, parameters: Sequence[nn.Parameter]) -> None:
+def check_engine(net: LocalNetwork, precision: Precision, workers: int) -> None:
+    """Raise LocalgradError for what units that work together (neuron groups, cascades) cannot run with."""
+    units = net.unit_list()
+    cascades, groups = largest_reach(units) > 1, len(spans(units)) < len(units)
+    if cascades and groups:
+        raise LocalgradError("Sequential: a network can have neuron groups or cascades, not both.")
+    for unit in units:
+        if unit.spec.reach > unit.spec.index + 1:
+            raise LocalgradError(
+                f"unit {unit.name!r}: a cascade of {unit.spec.reach} units ends at unit {unit.spec.index} (from 0), "
+                f"where only {unit.spec.index + 1} units are. Give shorter cascades or more modules."
+            )
+    if cascades and precision is Precision.FLOAT16:
+        raise LocalgradError(
+            "Sequential: a cascade's gradient crosses units, and float16 scales each unit's gradients by a factor of "
+            "its own. Use bfloat16 or float32."
+        )
+    if workers > 1 and (cascades or groups):
+        what = "cascades" if cascades else "neuron groups"
+        raise LocalgradError(f"Sequential: workers={workers} step units on their own; {what} work together. Use 1.")
+
+
+def check_optimizer(made: object, parameters: Sequence[nn.Parameter], *, who: str = "Sequential") -> None:
     """Raise LocalgradError unless the user's function gave an optimiser of these parameters and no others."""
     if not isinstance(made, Optimizer):
         raise LocalgradError(
-            f"Sequential: optimizer must return a torch.optim.Optimizer, got {type(made).__name__}. "
+            f"{who}: optimizer must return a torch.optim.Optimizer, got {type(made).__name__}. "
             "Give optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1)."
         )
     own = set(map(id, parameters))
     foreign = sum(id(parameter) not in own for group in made.param_groups for parameter in group["params"])
     if foreign:
         raise LocalgradError(
-            f"Sequential: optimizer must use the parameters it is given, those of one unit; got {foreign} others."
+            f"{who}: optimizer must use the parameters it is given, those of one unit; got {foreign} others."
         )
 
 
 def check_single_row(net: LocalNetwork, shape: Shape) -> None:
     """Raise LocalgradError when some unit cannot train on a batch of one image of ``shape`` (C, H, W).
 
-    A BatchNorm after pooling would see a single value per channel. Runs a copy on the meta device: computes nothing.
+    A BatchNorm after pooling would see a single value per channel, a loss over pairs no pair. Runs a copy on the meta
+    device: computes nothing.
     """
-    copies = weightless_copy(net, "meta").train().unit_list()
-    h = torch.empty((1, *shape), device="meta", dtype=next(net.parameters()).dtype)
-    with torch.no_grad():
-        for unit in copies:
-            try:
-                h = unit(h)
-                unit.outputs(h)
-            except ValueError as error:
+    for unit in net.unit_list():
+        for objective in unit.spec.objectives:
+            if objective.pairs:
                 raise LocalgradError(
-                    f"Batch: unit {unit.name!r} has a BatchNorm that sees a single value per channel when a batch, or "
-                    "a part of it under accumulate, is one image. Give at least two images per part, or drop the last "
-                    "short batch."
-                ) from error
+                    f"Batch: the loss {objective.name!r} of unit {unit.name!r} compares the images of a batch with each "
+                    "other, and a batch, or a part of it under accumulate, is one image. Give at least two images per "
+                    "part, or drop the last short batch."
+                )
+    copies = weightless_copy(net, "meta").train().unit_list()
+    x = torch.empty((1, *shape), device="meta", dtype=next(net.parameters()).dtype)
+    name = copies[0].name
+    with torch.no_grad():
+        try:
+            for unit, h, features in forward_units(copies, x):
+                name = unit.name
+                unit.outputs(h, features)
+        except ValueError as error:
+            raise LocalgradError(
+                f"Batch: unit {name!r} has a BatchNorm that sees a single value per channel when a batch, or "
+                "a part of it under accumulate, is one image. Give at least two images per part, or drop the last "
+                "short batch."
+            ) from error
 
 
-def check_trainable(batch: Batch, parts: int) -> None:
+def check_trainable(batch: Batch, parts: int, *, call: str = "Sequential.step") -> None:
     """Raise LocalgradError for fields that cannot be split, and outside of gradient mode."""
     if parts > 1 and batch.pair_similarity is not None:
         raise LocalgradError("Batch.pair_similarity holds all pairs of a batch: it cannot be split, use accumulate=1.")
     if not torch.is_grad_enabled():
-        raise LocalgradError("Sequential.step trains: call it outside of torch.no_grad() and torch.inference_mode().")
+        raise LocalgradError(f"{call} trains: call it outside of torch.no_grad() and torch.inference_mode().")
 
 
 def check_batch(net: LocalNetwork, batch: Batch, precision: Precision = Precision.FLOAT32) -> None:

@@ -12,12 +12,14 @@ from localgrad.network import LocalNetwork
 from localgrad.runtime.checks import (
     Mode,
     check_batch,
+    check_engine,
     check_optimizer,
     check_settings,
     check_single_row,
     check_trainable,
 )
 from localgrad.runtime.overlap import Overlap, check_draws
+from localgrad.runtime.units import step_units
 from localgrad.spec import Batch, Shape
 from localgrad.unit import Terms
 from localgrad.update import OptimizerUpdate, Part, Precision
@@ -46,8 +48,9 @@ class Sequential:
     after the last unit (fewer, larger kernels; all gradients alive). ``accumulate`` splits every mini-batch into so
     many parts whose gradients add up to that of the mean loss. ``clip`` bounds the gradient norm of each unit.
     ``workers`` CPU threads may step that many units at the same time, each operation on one thread (``overlap.py``):
-    the results are those of ``torch.set_num_threads(1)``, bit for bit. Whatever is drawn inside a step depends on
-    (seed, unit, step) only; ``seed`` defaults to the network's.
+    the results are those of ``torch.set_num_threads(1)``, bit for bit. Neuron groups of a span and cascades run as
+    ``units.py`` and ``cascades.py`` say. Whatever is drawn inside a step depends on (seed, unit, step) only; ``seed``
+    defaults to the network's. A step trains: a network in evaluation mode is put back into training mode.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Sequential:
         workers: int = 1,
     ) -> None:
         check_settings(net, optimizer, update, precision, accumulate, clip, workers)
+        check_engine(net, Precision(precision), workers)
         self.net = net
         self.overlap = Overlap(workers, private=net.backbone.source is not None) if workers > 1 else None
         self.draws_checked = False
@@ -135,10 +139,7 @@ class Sequential:
                 check_draws(units, batch)
                 self.draws_checked = True
             return self.overlap.step(units, self.updates, batch, part)
-        h, found = batch.x, {}
-        for index, (unit, update) in enumerate(zip(units, self.updates, strict=True)):
-            h, found[index] = unit.step(h, batch, update, part)
-        return found
+        return step_units(units, self.updates, batch, part)
 
     def set_lr(self, lr: float) -> None:
         """Set the learning rate of every parameter group."""
