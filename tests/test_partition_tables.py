@@ -9,6 +9,10 @@ from localgrad.partition import papers
 from localgrad.partition_tables import TABLES
 
 MLAAN = "1,2,4,5,7,9,11,13,14,16,17"
+MERGED = {
+    ("resnet32", 16), ("resnet110", 55), ("imagenet_resnet34", 17), ("imagenet_resnet101", 34),
+    ("imagenet_resnet152", 51),
+}  # fmt: skip
 # (stage, blocks) after which a module ends; stage 0 is the stem.
 ROWS = {
     ("infopro", "resnet32", 2): "2:1",
@@ -28,6 +32,23 @@ ROWS = {
     ("infopro_balanced_stl10", "resnet110", 2): "1:14",
     ("infopro_balanced_stl10", "resnet110", 3): "1:8 2:1",
     ("infopro_balanced_stl10", "resnet110", 4): "1:6,14 2:8",
+    ("infopro", "cifar_resnet50", 2): "3:0",
+    ("infopro", "cifar_resnet50", 3): "2:1 3:3",
+    ("infopro", "cifar_resnet50", 4): "2:0 3:0,4",
+    ("infopro", "cifar_resnet50", 8): "1:1 2:0,2 3:0,2,4 4:0",
+    ("infopro", "cifar_resnet50", 16): "1:0-2 2:0-3 3:0-5 4:0-1",
+    ("infopro_balanced_imagenet", "imagenet_resnet101", 2): "2:0",
+    ("infopro_balanced_imagenet", "imagenet_resnet152", 2): "2:5",
+    ("dgl", "imagenet_vgg13", 4): "2:0 3:1 5:0",
+    ("dgl", "imagenet_vgg19", 2): "3:3",
+    ("dgl", "imagenet_vgg19", 4): "2:1 3:3 4:3",
+    ("dgl", "imagenet_resnet152", 2): "3:13",
+    ("mlaan", "imagenet_resnet34", 16): "1:0-2 2:0-3 3:0-5 4:0-1",
+    ("mlaan", "imagenet_resnet34", 17): "1:0-2 2:0-3 3:0-5 4:0-1",
+    ("mlaan", "imagenet_resnet101", 33): "1:0-2 2:0-3 3:0-22 4:0-1",
+    ("mlaan", "imagenet_resnet101", 34): "1:0-2 2:0-3 3:0-22 4:0-1",
+    ("mlaan", "imagenet_resnet152", 50): "1:0-2 2:0-7 3:0-35 4:0-1",
+    ("mlaan", "imagenet_resnet152", 51): "1:0-2 2:0-7 3:0-35 4:0-1",
     ("mlaan", "resnet32", 8): "1:0,2,4 2:1,3 3:0,2",
     ("mlaan", "resnet32", 15): "1:0-4 2:0-4 3:0-3",
     ("mlaan", "resnet32", 16): "1:0-4 2:0-4 3:0-3",
@@ -67,6 +88,18 @@ def test_row(source: str, net: str, modules: int) -> None:
     assert (partition.spans[0].start, partition.spans[-1].stop) == (0, len(backbone.blocks))
     assert all(one.stop == two.start for one, two in pairwise(partition.spans))
     # GN-DGL has its classifier as one more span, MLAAN's larger K counts a stem that it merges (methods.md 12, row 29).
-    merged = (source, modules) in {("mlaan", 16), ("mlaan", 55)}
+    merged = source == "mlaan" and (net, modules) in MERGED
     assert len(partition) == modules + (source == "gndgl") - merged
     assert partition.origin == f"papers({modules}, {source!r})"
+
+
+def test_dgl_splits_by_number_of_layers() -> None:
+    """methods.md 2.3: 3 + 3 + 3 + 1 convolutions; fours and eights; 26 of the 51 layers of ResNet-152."""
+
+    def sizes(net: str, modules: int) -> list[int]:
+        return [len(span) for span in papers(modules, "dgl")(getattr(backbones, net)()).spans]
+
+    assert sizes("imagenet_vgg13", 4) == [3, 3, 3, 1]
+    assert sizes("imagenet_vgg19", 4) == [4] * 4
+    assert sizes("imagenet_vgg19", 2) == [8] * 2
+    assert sizes("imagenet_resnet152", 2) == [26, 25]

@@ -1,8 +1,8 @@
 """Multiply-accumulates of a module's forward pass, counted layer call by layer call as the papers count them.
 
 The convention of the papers' columns (golden/README.md, ptflops): convolution k*k*C_in*C_out/groups*H_out*W_out
-(+ C_out*H_out*W_out with bias), BatchNorm 2 per element, ReLU 1 per element and call, adaptive average pooling its
-input size, linear in*out + out, everything else 0.
+(+ C_out*H_out*W_out with bias), BatchNorm 2 per element, ReLU 1 per element and call, adaptive average pooling and
+max-pooling their input size, linear in*out + out, everything else 0.
 """
 
 import copy
@@ -42,10 +42,14 @@ def _pool(_out: Tensor, x: Tensor, *_: Any, **__: Any) -> Counter[str]:
     return Counter(pool=x.numel())
 
 
+def _max_pool(_out: Tensor, x: Tensor, *_: Any, **__: Any) -> Counter[str]:
+    return Counter(max_pool=x.numel())
+
+
 _RULES: dict[Callable[..., Any], Callable[..., Counter[str]]] = {
     F.conv1d: _conv, F.conv2d: _conv, F.conv3d: _conv, F.linear: _linear, F.batch_norm: _batch_norm,
     F.relu: _relu, F.relu_: _relu, torch.relu: _relu, torch.relu_: _relu, Tensor.relu: _relu, Tensor.relu_: _relu,
-    global_avg_pool: _pool, F.adaptive_avg_pool2d: _pool, F.adaptive_avg_pool1d: _pool,
+    F.max_pool2d: _max_pool, global_avg_pool: _pool, F.adaptive_avg_pool2d: _pool, F.adaptive_avg_pool1d: _pool,
 }  # fmt: skip
 
 
@@ -96,7 +100,9 @@ def _unfilled(tensor: Tensor, device: torch.device | str, channels_last: bool) -
 
 
 def forward_macs(module: nn.Module, shape: Shape) -> tuple[Counter[str], Any]:
-    """Forward MACs of one sample of ``shape`` by kind (conv, linear, bias, norm, relu, pool), and what came out.
+    """Forward MACs of one sample of ``shape`` by kind, and what came out.
+
+    Kinds are conv, linear, bias, norm, relu, pool, max_pool.
 
     Runs a copy of the module in eval mode on the meta device: nothing is computed, the module is not touched. The
     output is whatever the module returns, with a batch axis of 1.

@@ -25,14 +25,33 @@ _RESNET110: dict[int, Ends] = {
     16: (*_stage(1, 1, 4, 7, 10, 13, 16), *_stage(2, 1, 4, 7, 11, 15), *_stage(3, 1, 5, 9, 13)),
     55: ((0, 0), *_stage(1, *range(18)), *_stage(2, *range(18)), *_stage(3, *range(17))),
 }
+_RESNET50: dict[int, Ends] = {
+    2: ((3, 0),),
+    3: ((2, 1), (3, 3)),
+    4: ((2, 0), (3, 0), (3, 4)),
+    8: ((1, 1), (2, 0), (2, 2), (3, 0), (3, 2), (3, 4), (4, 0)),
+    16: (*_stage(1, *range(3)), *_stage(2, *range(4)), *_stage(3, *range(6)), *_stage(4, 0, 1)),
+}
+# A module per block, the stem merged into the first.
+_IMAGENET34 = _RESNET50[16]
+_IMAGENET101: Ends = (*_stage(1, *range(3)), *_stage(2, *range(4)), *_stage(3, *range(23)), *_stage(4, 0, 1))
+_IMAGENET152: Ends = (*_stage(1, *range(3)), *_stage(2, *range(8)), *_stage(3, *range(36)), *_stage(4, 0, 1))
 _MLAAN_STAGE = (1, 2, 4, 5, 7, 9, 11, 13, 14, 16, 17)
 
 TABLES: dict[str, dict[str, dict[int, Ends]]] = {
-    # InfoPro, AugLocal (its K=16 and K=55), GN-DGL with one group, the thesis' ResNet-110.
-    "infopro": {"resnet32": _RESNET32, "resnet110": _RESNET110},
+    # InfoPro, AugLocal (its K=16 and K=55), GN-DGL with one group, the thesis' ResNet-110 and ResNet-50. AugLocal's
+    # ImageNet networks and VGGs have a module per block, which needs no table.
+    "infopro": {"resnet32": _RESNET32, "resnet110": _RESNET110, "cifar_resnet50": _RESNET50},
     # InfoPro*, balanced memory.
     "infopro_balanced_cifar10": {"resnet110": {2: ((1, 14),), 3: ((1, 9), (2, 2)), 4: ((1, 6), (1, 14), (2, 8))}},
     "infopro_balanced_stl10": {"resnet110": {2: ((1, 14),), 3: ((1, 8), (2, 1)), 4: ((1, 6), (1, 14), (2, 8))}},
+    "infopro_balanced_imagenet": {"imagenet_resnet101": {2: ((2, 0),)}, "imagenet_resnet152": {2: ((2, 5),)}},
+    # DGL's own ImageNet networks: modules of 3 convolutions; of 4 and 8; half of ResNet-152's 51 layers, rounded up.
+    "dgl": {
+        "imagenet_vgg13": {4: ((2, 0), (3, 1), (5, 0))},
+        "imagenet_vgg19": {2: ((3, 3),), 4: ((2, 1), (3, 3), (4, 3))},
+        "imagenet_resnet152": {2: ((3, 13),)},
+    },
     # MLAAN merges the stem into the first block; its K counts the stem all the same (methods.md 12, row 29).
     "mlaan": {
         "resnet32": {8: _RESNET32[8], 15: _RESNET32[16][1:], 16: _RESNET32[16][1:]},
@@ -41,6 +60,9 @@ TABLES: dict[str, dict[str, dict[int, Ends]]] = {
             54: _RESNET110[55][1:],
             55: _RESNET110[55][1:],
         },
+        "imagenet_resnet34": {16: _IMAGENET34, 17: _IMAGENET34},
+        "imagenet_resnet101": {33: _IMAGENET101, 34: _IMAGENET101},
+        "imagenet_resnet152": {50: _IMAGENET152, 51: _IMAGENET152},
     },
     # GN-DGL with groups: one more border after the last block, so the classifier is a module of its own; K counts the
     # grouped modules.

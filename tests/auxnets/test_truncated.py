@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from localgrad.auxnets import Truncated, resample
+from localgrad.auxnets import Truncated, halvings, resample
 from localgrad.backbones.resnet import BasicBlock
 from localgrad.blocks import PooledLinear
 
@@ -49,3 +49,26 @@ def test_widths_that_double_only_nearly_are_strided_too() -> None:
         (42, 4, 4),
         (83, 4, 4),
     ]
+
+
+@pytest.mark.parametrize(
+    ("layer", "copied", "by_size", "by_width"),
+    [
+        (0, (1, 2, 3, 4, 5), (0, 1, 0, 1, 1), (1, 1, 0, 1, 0)),
+        (0, (2, 5), (1, 2), (1, 1)),
+        (1, (5,), (3,), (1,)),
+        (2, (3,), (0,), (0,)),
+        (4, (5,), (1,), (0,)),
+        (5, (), (), ()),
+    ],
+)
+def test_halvings(layer: int, copied: tuple[int, ...], by_size: tuple[int, ...], by_width: tuple[int, ...]) -> None:
+    """Channels need not double where maps shrink, and an odd size is halved to the next larger."""
+    shapes = [(64, 9, 5), (32, 9, 5), (48, 5, 3), (48, 5, 3), (160, 3, 2), (160, 3, 1)]
+    assert halvings(shapes, layer, copied) == by_size
+    assert halvings(shapes, layer, copied, "width") == by_width
+
+
+def test_halvings_not_yet_paid_for_are_paid_block_by_block() -> None:
+    blocks = resample([BasicBlock(1, 40)] * 4, [40] * 4, (64, 16, 16), (0, 2, 0, 0))
+    assert [(block.in_channels, block.stride) for block in blocks] == [(64, 1), (40, 2), (40, 2), (40, 1)]

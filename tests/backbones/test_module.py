@@ -313,7 +313,13 @@ def test_a_stage_that_differs_in_training_is_one_block() -> None:
 @pytest.mark.parametrize(
     ("between", "message"),
     [
-        (lambda x: x * 2 if x.sum() > 0 else x, r"Plain does not run on an example .*torch says"),
+        (
+            lambda x: x * 2 if x.sum() > 0 else x,
+            r"the forward of Plain looks at the values of a tensor \(.*test_module.py:\d+ in <lambda>, in or behind "
+            r"'conv1.2'\)\. torch says: .*take torch.where or a mask instead of `if`",
+        ),
+        (lambda x: x[x[:, 0, 0, 0] > 0], r"the forward of Plain looks at the values of a tensor \(.*in <lambda>"),
+        (lambda x: x * sum(x.tolist()[0][0][0]), r"the forward of Plain looks at the values of a tensor \("),
         (
             lambda x: x * 2 if x.shape[2] > 4 else x,
             r"Plain cannot be traced at its top level \(.*test_module.py:\d+ in <lambda>\).*submodule of its own",
@@ -339,9 +345,17 @@ def test_a_top_level_that_differs_in_training_is_refused() -> None:
 def test_skips_over_every_border_are_named() -> None:
     with pytest.raises(
         lg.LocalgradError,
-        match=r"modules=3: UNet can be cut into at most 1 blocks.*behind 'down1.0': the input and 'down1.0'",
+        match=r"modules=3: UNet can be cut into at most 1 units, one per block \(down1\.0\)\. Take modules=1\. There "
+        r"are no more borders \(.* two or more cross behind 'down1\.0': the input and 'down1\.0'; and so in 11 more",
     ):
         lg.localize(UNet(), lg.methods.DGL(), modules=3, example=EXAMPLE)
+
+
+def test_more_modules_than_blocks_says_what_a_block_is() -> None:
+    with pytest.raises(
+        lg.LocalgradError, match=r"^modules=5: Plain .* at most 2 units, .* A block is a repeated submodule"
+    ):
+        lg.localize(Plain(nn.Identity()), lg.methods.DGL(), modules=5, example=EXAMPLE)
 
 
 def test_parameters_shared_between_units_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Parameters and MACs of the papers' CIFAR ResNets and of their 1c2f heads: exact integers."""
+"""Parameters and MACs of the papers' networks and of their auxiliary heads: exact integers."""
 
 from dataclasses import replace
 
@@ -6,12 +6,22 @@ import pytest
 import torch
 from torch import nn
 
-from localgrad.auxnets import ConvFC
-from localgrad.backbones import resnet32, resnet110
+from localgrad.auxnets import ConvFC, MlpSR
+from localgrad.backbones import (
+    conv_vgg,
+    four_stage_resnet,
+    imagenet_resnet34,
+    imagenet_vgg13,
+    predsim_vgg,
+    resnet32,
+    resnet110,
+    vgg6a,
+    vgg6b,
+)
 from localgrad.count import count_macs
 from localgrad.methods import DGL
 from localgrad.partition import papers
-from localgrad.spec import AuxSpec, Backbone, Partition, chain
+from localgrad.spec import AuxSpec, Backbone, Partition, Shape, chain
 
 from .recipe import golden
 
@@ -30,9 +40,9 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def in_golden_words(module: nn.Module) -> dict:
+def in_golden_words(module: nn.Module, image: Shape = (3, 32, 32)) -> dict:
     """The columns of the golden file."""
-    counts, _ = count_macs(module, (3, 32, 32))
+    counts, _ = count_macs(module, image)
     by_operator = {
         "conv": counts["conv"],
         "batch_norm": counts["norm"],
@@ -42,7 +52,7 @@ def in_golden_words(module: nn.Module) -> dict:
     return {
         "params": parameters(module),
         "macs_conv_linear": counts["conv"] + counts["linear"],
-        "fvcore_by_operator": by_operator,
+        "fvcore_by_operator": {name: count for name, count in by_operator.items() if count},
         "fvcore_total": sum(by_operator.values()),
         "ptflops_0_6_9": counts.total(),
     }
@@ -58,6 +68,80 @@ def in_golden_words(module: nn.Module) -> dict:
 )
 def test_networks(row: str, name: str) -> None:
     assert in_golden_words(built(BACKBONES[name])) == NETS[row]
+
+
+OTHERS = {
+    "auglocal/exp_imagenet/resnet34/224": imagenet_resnet34(),
+    "auglocal/exp_imagenet/vgg13/224": imagenet_vgg13(),
+    "predsim/vgg6b": vgg6b(),
+    "predsim/vgg6a_x3": vgg6a(feat_mult=3),
+}
+
+
+@pytest.mark.parametrize("row", OTHERS)
+def test_deep_networks_and_vggs(row: str) -> None:
+    expected = {key: value for key, value in NETS[row].items() if key != "cfg"}
+    assert in_golden_words(built(OTHERS[row]), OTHERS[row].image) == expected
+
+
+@pytest.mark.parametrize("row", [row for row in NETS if row.startswith("predsim/") and "cfg" in NETS[row]])
+def test_predsim_layouts(row: str) -> None:
+    expected = dict(NETS[row])
+    assert in_golden_words(built(predsim_vgg(expected.pop("cfg")))) == expected
+
+
+def test_predsim_resnet34() -> None:
+    """Its global average pooling is a fixed-size one, which neither counter counts."""
+    ours = in_golden_words(built(four_stage_resnet(34, 10, 1, (3, 32, 32), "cifar")))
+    pool = ours["fvcore_by_operator"].pop("adaptive_avg_pool2d")
+    assert pool == 512 * 4 * 4
+    totals = {key: ours[key] - pool for key in ("fvcore_total", "ptflops_0_6_9")}
+    assert {**ours, **totals} == NETS["predsim/resnet34"]
+
+
+def test_dgl_study_network() -> None:
+    """Six convolutions with an MLP-SR each; the last one's is the network's own head: no 1x1s, two hidden layers.
+
+    The released head holds a BatchNorm2d more, 2c parameters, which its forward pass leaves out: no MACs. Its network
+    pools the last maps to 2x2, and these once more, which changes nothing.
+    """
+    expected, backbone = NETS["dgl/auxiliary_nets_study/depth6/mlp-sr"], conv_vgg((128, 256, 512), (1, 2, 3))
+    shapes = backbone.shapes()
+    last = MlpSR(512, shapes[-1][1:], 10, convs=0, hidden=2)
+    heads = [*(DGL().auxnet(backbone, shape) for shape in shapes[:-1]), last]
+    with torch.device("meta"):
+        blocks, nets = [block.build() for block in backbone.blocks], [head.build() for head in heads]
+    assert [parameters(block) for block in blocks] == expected["params_blocks"]
+    unused = [2 * shape[0] for shape in shapes]
+    assert [parameters(net) + bn for net, bn in zip(nets, unused, strict=True)] == expected["params_aux"]
+    assert sum(map(parameters, (*blocks, *nets))) + sum(unused) == expected["params_total"]
+
+    def macs(module: nn.Module, shape: Shape) -> int:
+        counts, _ = count_macs(module, shape)
+        return counts["conv"] + counts["linear"]
+
+    inputs = [backbone.image, *shapes[:-1]]
+    bodies = [macs(block, shape) for block, shape in zip(blocks, inputs, strict=True)]
+    auxiliary = [macs(net, shape) for net, shape in zip(nets, shapes, strict=True)]
+    assert [list(pair) for pair in zip(bodies, auxiliary, strict=True)] == expected["macs_block_aux"]
+    theirs, ours = expected["net_with_last_aux"], in_golden_words(built(backbone, last))
+    again = 512 * 2 * 2
+    ours["fvcore_by_operator"]["adaptive_avg_pool2d"] += again
+    ours["fvcore_total"] += again
+    assert {key: ours[key] for key in theirs} == theirs
+
+
+def test_dgl_resnet110() -> None:
+    """DGL's ResNet-110 is cut behind 26 blocks and has no convolutions in its shortcuts (option A)."""
+    expected, backbone = NETS["dgl/ddg_comparison/resnet110/K2"], resnet110()
+    modules = [built(replace(backbone, blocks=(block,), block_names=("block",))) for block in backbone.blocks]
+    counts = [parameters(m.get_submodule("block")) for m in modules]
+    shortcuts = [sum(p.numel() for name, p in m.named_parameters() if ".shortcut." in name) for m in modules]
+    own = [count - shortcut for count, shortcut in zip(counts, shortcuts, strict=True)]
+    assert [sum(own[:27]), sum(own[27:])] == expected["params_blocks"]
+    unused = 2 * 32
+    assert parameters(DGL().auxnet(backbone, (32, 16, 16)).build()) + unused == expected["params_aux0"]
+    assert sum(own) + expected["params_aux0"] + expected["params_fc"] == expected["params_total"]
 
 
 @pytest.mark.parametrize("name", ["resnet32", "resnet32x2"])

@@ -3,8 +3,9 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log2
-from typing import final
+from typing import Literal, final
 
 from torch import nn
 
@@ -28,19 +29,36 @@ class Truncated:
         return nn.Sequential(layers)
 
 
-def resample(blocks: Sequence[Block], out_channels: Sequence[int], shape: Shape) -> tuple[Block, ...]:
+def halvings(
+    shapes: Sequence[Shape], layer: int, copied: Sequence[int], halve_on: Literal["size", "width"] = "size"
+) -> tuple[int, ...]:
+    """How often an auxiliary network behind ``layer`` halves its maps before each of the ``copied`` later layers.
+
+    ``shapes`` (C, H, W) are those of the network after every layer. "size": as often as the network's own layers make
+    their maps smaller up to there. "width": once where the channels change (VGGs, released code).
+    """
+    steps = tuple(pairwise((layer, *copied)))
+    if halve_on == "width":
+        return tuple(int(shapes[start][0] != shapes[stop][0]) for start, stop in steps)
+    return tuple(sum(shapes[i + 1][1:] < shapes[i][1:] for i in range(start, stop)) for start, stop in steps)
+
+
+def resample(
+    blocks: Sequence[Block], out_channels: Sequence[int], shape: Shape, halved: Sequence[int] | None = None
+) -> tuple[Block, ...]:
     """``blocks`` rebuilt to follow each other on an input of ``shape`` (C, H, W).
 
-    Each keeps its number of output channels; a block gets stride 2 for every doubling of channels since the input that
-    is not yet paid for (released code: 16 -> 64 strides now and once more at the next block).
+    Each keeps its number of output channels. ``halved`` says how many ``halvings`` lie before each block; without it,
+    one for every doubling of channels, as in ResNets. A block gets stride 2 for one halving that is not yet paid for
+    (released code: 16 -> 64 channels strides now and once more at the next block).
     """
     rebuilt: list[Block] = []
-    channels, doublings = shape[0], 0.0
-    for block, width in zip(blocks, out_channels, strict=True):
-        doublings += log2(width / channels)
+    channels, due = shape[0], 0.0
+    for index, (block, width) in enumerate(zip(blocks, out_channels, strict=True)):
+        due += log2(width / channels) if halved is None else halved[index]
         # Rounded, for widths that are doubled only nearly: 42 -> 83 channels.
-        stride = 2 if round(doublings, 1) >= 1 else 1
-        doublings -= stride - 1
+        stride = 2 if round(due, 1) >= 1 else 1
+        due -= stride - 1
         rebuilt.append(block.rebuild(in_channels=channels, stride=stride))
         channels = width
     return tuple(rebuilt)
