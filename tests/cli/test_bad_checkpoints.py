@@ -34,6 +34,12 @@ def truncated() -> None:
     CHECKPOINT.write_bytes(CHECKPOINT.read_bytes()[:-1])
 
 
+def flipped() -> None:
+    data = bytearray(CHECKPOINT.read_bytes())
+    data[-1000] ^= 1
+    CHECKPOINT.write_bytes(data)
+
+
 def pickled() -> None:
     torch.save({"weights": torch.zeros(3)}, CHECKPOINT)
 
@@ -58,6 +64,7 @@ def folder() -> None:
         (garbage, DAMAGED),
         (nothing, DAMAGED),
         (truncated, DAMAGED),
+        (flipped, f"{DAMAGED}it is damaged, its checksum is blake2b-128:"),
         (pickled, DAMAGED),
         (foreign_header, DAMAGED),
         (

@@ -68,12 +68,18 @@ def _wrap(model: nn.Module, example: Tensor, traced: Traced) -> Backbone:
 
 
 def _crossing_text(crossings: Sequence[str]) -> str:
-    """Why there are no more cuts: the first places where several values are alive."""
+    """Why there are no more cuts: the first place where several values are alive."""
     if not crossings:
         return ""
-    more = len(crossings) - 3
-    shown = "; ".join(crossings[:3]) + (f"; and {more} more" if more > 0 else "")
-    return f" (a border needs exactly one tensor alive, but these cross: {shown})"
+    more = f"; and so in {len(crossings) - 1} more places" if len(crossings) > 1 else ""
+    return f" (a border needs exactly one tensor alive, but two or more cross {crossings[0]}{more})"
+
+
+def _why_not_more(crossings: Sequence[str]) -> str:
+    """What would have to change in a network for more blocks."""
+    if crossings:
+        return f"There are no more borders{_crossing_text(crossings)}."
+    return "A block is a repeated submodule, or a layer with weights and all that follows it up to the next."
 
 
 def cut_wrapped(backbone: Backbone, cut: Cut) -> Cut:
@@ -84,9 +90,11 @@ def cut_wrapped(backbone: Backbone, cut: Cut) -> Cut:
     if backbone.source is None or not isinstance(cut, PaperTable):
         return cut
     if not 1 <= cut.modules <= len(backbone.blocks):
+        upto = "1" if len(backbone.blocks) == 1 else f"1 to {len(backbone.blocks)}"
         raise LocalgradError(
-            f"modules={cut.modules}: {backbone.name} can be cut into at most {len(backbone.blocks)} blocks "
-            f"({', '.join(backbone.block_names)}){_crossing_text(backbone.source.crossings)}."
+            f"modules={cut.modules}: {backbone.name} can be cut into at most {len(backbone.blocks)} units, one per "
+            f"block ({', '.join(backbone.block_names)}). Take modules={upto}. "
+            + _why_not_more(backbone.source.crossings)
         )
     return EqualMacs(cut.modules)
 

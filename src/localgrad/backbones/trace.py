@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -124,9 +125,16 @@ def _trace(model: nn.Module, leaves: frozenset[str]) -> fx.Graph:
 
 
 def _where(error: Exception) -> str:
-    """File, line and function of the last frame that is not torch's own."""
-    own = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename and f.name != "_trace"]
-    return f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}" if own else "inside torch.fx"
+    """File, line and function of the last frame that is neither torch's nor of this folder."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "/torch/" not in f.filename and Path(f.filename).parent != Path(__file__).parent]
+    return f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}" if own else "inside torch"
+
+
+def _reads_values(error: Exception) -> bool:
+    """Whether torch refused to tell a value: tensors on the meta device have none."""
+    text = str(error)
+    return any(words in text for words in ("meta tensor", "Meta tensor", "meta device type tensor", "register_meta"))
 
 
 class _DifferError(Exception):
@@ -226,11 +234,19 @@ def trace(model: nn.Module, example: Tensor, *, whole_children: bool = False) ->
         try:
             logits = run_on_meta(copied, shape, example.dtype)
         except Exception as error:
+            behind = f"in or behind {called[-1]!r}" if called else "before the first submodule"
+            if _reads_values(error):
+                first = str(error).partition(". ")[0].rstrip("!.")
+                raise LocalgradError(
+                    f"localize: the forward of {who} looks at the values of a tensor ({_where(error)}, {behind}). "
+                    f"torch says: {first}. A network is cut without computing anything, so what its forward "
+                    "does must not depend on values: take torch.where or a mask instead of `if`, float() or "
+                    "nonzero(), or take the decision outside of forward."
+                ) from error
             raise LocalgradError(
                 f"localize: {who} does not run on an example of shape {tuple(example.shape)}, {example.dtype}, read as "
-                f"(B, C, H, W) on the meta device. torch says, in or behind {''.join(called[-1:])!r}: {error}. Give a "
-                "batch as the network expects it, such as example=torch.zeros(1, 3, 224, 224); a forward that looks at "
-                "values cannot be localized."
+                f"(B, C, H, W) on the meta device. torch says, {behind}: {error}. Give a batch as the network expects "
+                "it, such as example=torch.zeros(1, 3, 224, 224)."
             ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != BATCH:
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__

@@ -1,10 +1,12 @@
 """The run's records: ``run.json`` (settings and conditions) and ``metrics.jsonl`` (append-only, one row per line).
 
-A row has ``kind``: "epoch" or "end". There are no sentinel values: what was not measured has no key.
+A row has ``kind``: "epoch" or "end". There are no sentinel values: what was not measured has no key. A number that is
+not finite is null, since JSON has no NaN; ``diverged`` then lists the units whose training loss it is.
 """
 
 import errno
 import json
+import math
 import os
 import platform
 import shlex
@@ -98,6 +100,15 @@ def read_run(folder: Path) -> dict[str, Any]:
     return document
 
 
+def finite(value: Any) -> Any:
+    """The same nested data with None in place of NaN and infinities."""
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 @final
 class MetricsLog:
     """Appends rows to ``metrics.jsonl``, each on the disk before the next."""
@@ -109,7 +120,7 @@ class MetricsLog:
         """Write one row. Raises LocalgradError when the disk is full."""
         try:
             with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(finite(row), allow_nan=False) + "\n")
                 file.flush()
                 # Before the checkpoint that counts on it.
                 os.fsync(file.fileno())
