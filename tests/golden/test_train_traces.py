@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from localgrad import Batch, LocalNetwork, Sequential, localize
 from localgrad.backbones import resnet32
 from localgrad.method import Method
-from localgrad.methods import DGL, AugLocal, Backprop
+from localgrad.methods import DGL, AugLocal, Backprop, PredSim
 
-from .recipe import fill_network, golden, images
+from .recipe import fill, fill_network, golden, images
 
 TRACES = golden("train_traces")
 METHODS: dict[str, tuple[Method, int]] = {
     "BP": (Backprop(), 1),
     "DGL": (DGL(head="auglocal"), 16),
     "AugLocal_d1_pyramid0.5": (AugLocal(depth=2, tau=0.5), 16),
+    "PredSim": (PredSim(framework="blockwise"), 16),
 }
 
 
@@ -50,6 +51,10 @@ def started(case: str, dtype: torch.dtype) -> LocalNetwork:
     method, modules = METHODS[case]
     net = localize(resnet32(), method, modules)
     fill_network(net)
+    if case == "PredSim":
+        for unit in net.unit_list()[:-1]:
+            fill(unit.auxnets["pred"], 1000 * (unit.span.stop - 1) + 100)
+            fill(unit.auxnets["sim"], 1000 * (unit.span.stop - 1) + 500)
     return net.to(dtype)
 
 
@@ -57,15 +62,30 @@ def measured_step(net: LocalNetwork, loop: Sequential, squares: dict[nn.Paramete
     """One step on the traces' batch, in the words of the golden file."""
     x = images(8).to(next(net.parameters()).dtype)
     terms = loop.step(Batch(x=x, y=torch.tensor(TRACES["labels"]))).terms
-    *local, final = (float(term["ce"]) for term in terms.values())
+    *local, final = terms.values()
     blocks = [net.model.get_submodule(name) for name in net.backbone.block_names]
+    auxnets = [unit.auxnets for unit in net.unit_list()[:-1]]
+    by_case: dict[str, Any]
+    if local and "sim.similarity" in local[0]:
+        ixx, ixy = ([float(term[name]) for term in local] for name in ("sim.similarity", "pred.ce"))
+        by_case = {
+            "loss_ixx": ixx,
+            "loss_ixy": ixy,
+            "local_loss": [0.99 * one + 0.01 * other for one, other in zip(ixx, ixy, strict=True)],
+            "param_norm_aux": [norm(own["pred"].parameters()) for own in auxnets],
+            "param_norm_decoder": [norm(own["sim"].parameters()) for own in auxnets],
+        }
+    else:
+        by_case = {
+            "local_loss": [float(term["ce"]) for term in local],
+            "param_norm_aux": [norm(own.parameters()) for own in auxnets],
+        }
     return {
-        "final_loss": final,
-        "local_loss": local,
+        **by_case,
+        "final_loss": float(final["ce"]),
         "grad_norm_main": [sum(squares[parameter] for parameter in block.parameters()) ** 0.5 for block in blocks],
         "param_norm_main": [norm(block.parameters()) for block in blocks],
         "param_norm_fc": norm(net.model.get_submodule("head").parameters()),
-        "param_norm_aux": [norm(unit.aux.parameters()) for unit in net.unit_list()[:-1]],
         "param_norm_last_module": norm(net.unit_list()[-1].parameters()),
         "param_norm_all": norm(net.parameters()),
     }
