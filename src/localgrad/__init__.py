@@ -15,8 +15,11 @@ from localgrad.network import LocalNetwork as LocalNetwork
 from localgrad.network import localize as localize
 from localgrad.partition import equal_blocks as equal_blocks
 from localgrad.partition import equal_macs as equal_macs
+from localgrad.runtime import Greedy as Greedy
+from localgrad.runtime import Queued as Queued
 from localgrad.runtime import Sequential as Sequential
 from localgrad.runtime import Step as Step
+from localgrad.runtime import Tick as Tick
 from localgrad.spec import Backbone as Backbone
 from localgrad.spec import Batch as Batch
 from localgrad.spec import Partition as Partition
@@ -28,7 +31,7 @@ from localgrad.update import Precision as Precision
 from localgrad.version import VERSION as __version__
 
 __all__ = [
-    "SGD", "Adam", "Audit", "Backbone", "Batch", "LocalNetwork", "LocalgradError", "Partition", "Precision", "Run",
-    "RunError", "Sequential", "Span", "Step", "__version__", "audit", "backbones", "cost", "data", "equal_blocks",
-    "equal_macs", "load", "localize", "methods", "partition", "train",
+    "SGD", "Adam", "Audit", "Backbone", "Batch", "Greedy", "LocalNetwork", "LocalgradError", "Partition", "Precision",
+    "Queued", "Run", "RunError", "Sequential", "Span", "Step", "Tick", "__version__", "audit", "backbones", "cost",
+    "data", "equal_blocks", "equal_macs", "load", "localize", "methods", "partition", "train",
 ]  # fmt: skip

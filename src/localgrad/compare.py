@@ -139,6 +139,8 @@ def _problems(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     seeds = [run.seed for run in first]
     for name, own in runs.items():
         yield from (f"{name}: {problem}" for problem in own[0].problems())
+        if own[0].runtime != "sequential":
+            yield f"{name}: compare measures steps of all units on one mini-batch: leave runtime out, or use train."
         for run in own[1:]:
             changed = list(differences(_facts(own[0]), _facts(run)))
             if changed:

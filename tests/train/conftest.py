@@ -1,7 +1,10 @@
 """Tiny runs, real child processes, and comparisons of what runs wrote."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +156,25 @@ def untyped(epochs=2, seed=0):
 def failing(seed: int = 0) -> Run:
     return 1 // seed
 '''
+
+
+class Stopping:
+    """A reporter that sends SIGTERM to its own process at one step, from 1, of the whole run."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def step(self, done: int) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def line(self, text: str) -> None:
+        pass
+
+    @contextmanager
+    def epoch(self, title: str, steps: int) -> Iterator[None]:
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,4 +2,4 @@
 
 from localgrad.analysis.audit import Audit as Audit
 from localgrad.analysis.audit import audit as audit
-from localgrad.analysis.ensemble import ensemble as ensemble
+from localgrad.analysis.ensemble import logits_ensemble as logits_ensemble

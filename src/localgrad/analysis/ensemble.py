@@ -1,32 +1,25 @@
-"""Ensembles of the units' own classifiers, as DGL's code evaluates them."""
+"""The ensemble of units' classifiers that asynchronous DGL evaluates; for the one over softmax see ``ensemble.py``."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from localgrad.errors import LocalgradError, nearest
+from localgrad.ensemble import layer_weights
+from localgrad.errors import LocalgradError
 
-Of = Literal["logits", "softmax"]
 
+def logits_ensemble(logits: Sequence[Tensor]) -> Tensor:
+    """Scores_BK: the logits of all units' classifiers added up, unit i (from 0) weighted 2^i over the sum of all 2^i.
 
-def ensemble(logits: Sequence[Tensor], of: Of = "logits") -> Tensor:
-    """Scores_BK of all classifiers together: the sum of their outputs, classifier i weighted 2^i / sum of all 2^i.
-
-    ``logits`` are one tensor_BK per unit, the first unit's first. ``of="logits"`` adds the logits themselves (released
-    code of asynchronous DGL), ``"softmax"`` their softmax (that of DGL on ImageNet): the scores are probabilities then.
-    Raises LocalgradError without any logits, for other shapes than the first one's, and for an unknown word.
+    ``logits`` are one tensor_BK per unit, the first unit's first (released code of DGL's buffer experiments;
+    ``LocalNetwork.ensemble`` weighs probabilities instead, as the ImageNet code does: a classifier that is very sure
+    of itself weighs more here). Raises LocalgradError without any logits, and for different shapes.
     """
-    if of not in get_args(Of):
-        raise LocalgradError(f"ensemble: of {str(of)!r} is unknown. {nearest(str(of), get_args(Of))}")
     if not logits:
-        raise LocalgradError("ensemble: expected the logits of at least one unit, got none.")
+        raise LocalgradError("logits_ensemble: expected the logits of at least one unit, got none.")
     shapes = list(dict.fromkeys(tuple(one.shape) for one in logits))
     if len(shapes) > 1 or len(shapes[0]) != 2:
-        raise LocalgradError(f"ensemble: expected logits of one shape (B, K) for all units, got {shapes}.")
-    total = 2 ** len(logits) - 1
-    scores_BK = torch.zeros_like(logits[0])
-    for i, logits_BK in enumerate(logits):
-        scores_BK = scores_BK + 2**i / total * (logits_BK.softmax(1) if of == "softmax" else logits_BK)
-    return scores_BK
+        raise LocalgradError(f"logits_ensemble: expected logits of one shape (B, K) for all units, got {shapes}.")
+    weights = layer_weights(len(logits))
+    return torch.stack([weight * logits_BK for weight, logits_BK in zip(weights, logits, strict=True)]).sum(0)

@@ -11,9 +11,12 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 
 from localgrad.cli.recipes import Recipe, absolute, call_recipe, find_recipe
+from localgrad.cli.runtimes import divide, runtime_from
 from localgrad.cli.words import Dashes, described, option, option_names, parameter_types
 from localgrad.errors import LocalgradError, nearest
 from localgrad.facts import plain
+from localgrad.partition import EqualBlocks, EqualMacs
+from localgrad.runtime.queued import Home
 from localgrad.train import Origin, Run
 from localgrad.update import Precision
 
@@ -23,7 +26,14 @@ Words = Sequence[str]
 def run_settings(
     out: Path | None = None,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
-    runtime: Literal["sequential"] | None = None,
+    runtime: Literal["sequential", "queued", "greedy"] | None = None,
+    buffer: int | None = None,
+    slow_unit: int | None = None,
+    slowdown: float | None = None,
+    max_reuse: int | None = None,
+    lifo_quirk: bool | None = None,
+    buffer_home: Home | None = None,
+    reset_optimizer: bool | None = None,
     device: str | None = None,
     batch_size: int | None = None,
     val_fraction: float | None = None,
@@ -33,13 +43,21 @@ def run_settings(
     channels_last: bool | None = None,
     update: Literal["unit", "fused"] | None = None,
     init_from: Path | None = None,
+    cut: Literal["equal_blocks", "equal_macs"] | None = None,
 ) -> None:
     """Settings of every run; what is not given stays as the recipe has it.
 
     Args:
         out: folder to write the run to; runs/RECIPE-seedN by default
         precision: number format of forward and backward
-        runtime: where units run
+        runtime: all units on every batch; each at its own pace (asynchronous DGL); or one unit after the other
+        buffer: queued: batches kept between two units; 0 is one, and units in turn
+        slow_unit: queued: unit, from 0, that is slower than the others
+        slowdown: queued: how many times slower, 1 or more
+        max_reuse: queued: how often one unit may read one batch
+        lifo_quirk: queued: choose batches with the off-by-one of the released code
+        buffer_home: queued: where buffers lie
+        reset_optimizer: queued: forget a unit's momentum when its learning rate drops
         device: auto, cpu, cuda or cuda:N
         batch_size: samples per step
         val_fraction: share of the training split held out; the best epoch is then chosen on it
@@ -49,6 +67,7 @@ def run_settings(
         channels_last: memory format of images and weights
         update: one optimiser per unit (least memory) or one for all
         init_from: exported file, run folder or checkpoint to take the network's weights from
+        cut: where --modules cuts: spans of as many blocks, or of as much computation, instead of the papers' table
     """
 
 
@@ -77,7 +96,8 @@ def recipe_parser(command: str, reference: str, recipe: Recipe) -> ArgumentParse
             f"recipe {reference}: its parameters {', '.join(map(str, own))} cannot all be options: {error}. Numbers, "
             "texts, paths, true or false and Literals can."
         ) from error
-    parser.add_function_arguments(run_settings, skip=own)
+    # There is nothing to cut where a recipe does not take the number of modules.
+    parser.add_function_arguments(run_settings, skip=own if "modules" in own else own | {"cut"})
     return parser
 
 
@@ -140,13 +160,24 @@ def make_run(reference: str, recipe: Recipe, values: Mapping[str, Any]) -> Run:
         {name: plain(value) for name, value in arguments.items()},
         {name: plain(value) for name, value in settings.items() if name != "out"},
     )
+    chosen, settings = divide(settings)
     if "precision" in settings:
         settings["precision"] = Precision(settings["precision"])
-    run = replace(run, origin=origin, **settings)
+    if "cut" in settings:
+        settings |= cut_evenly(settings.pop("cut"), run)
+    run = replace(run, origin=origin, runtime=runtime_from(chosen, run.runtime), **settings)
     if run.out is None:
         name = reference.rpartition("/")[2].replace(".py:", ".").replace(":", ".")
         run = replace(run, out=Path("runs") / f"{name}-seed{run.seed}")
     return run
+
+
+def cut_evenly(cut: Literal["equal_blocks", "equal_macs"], run: Run) -> dict[str, object]:
+    """The fields of a Run that cut into its number of modules evenly. Raises LocalgradError when it has none."""
+    if run.modules is None:
+        raise LocalgradError(f"--cut {cut} cuts into as many spans as --modules says: give it.")
+    rule = {"equal_blocks": EqualBlocks, "equal_macs": EqualMacs}[cut]
+    return {"modules": None, "partition": rule(run.modules)}
 
 
 def run_from_words(command: str, reference: str, words: Words) -> Run:

@@ -8,6 +8,8 @@ from localgrad.train.optim import SGD as SGD
 from localgrad.train.optim import Adam as Adam
 from localgrad.train.run import Origin as Origin
 from localgrad.train.run import Run as Run
+from localgrad.train.runtimes import GreedySpec as GreedySpec
+from localgrad.train.runtimes import QueuedSpec as QueuedSpec
 from localgrad.train.schedule import Constant as Constant
 from localgrad.train.schedule import Cosine as Cosine
 from localgrad.train.schedule import MultiStep as MultiStep

@@ -1,17 +1,16 @@
 """One checkpoint: a single safetensors file with weights, optimiser state, random state, and the position in the run.
 
-Keys: ``weights.<name in state_dict>``, ``optimizer.<entry>.<parameter name>``, ``random.<device>``. The header holds
-one JSON document: format, facts of the run, progress. Nothing in it can run code. Written atomically.
+Keys: ``weights.<name in state_dict>``, ``optimizer.<entry>.<parameter name>``, ``random.<device>``, ``runtime.<name>``.
+The header holds one JSON document: format, facts of the run, progress, checksum, and the runtime's own state where it
+has one. Nothing in it can run code. Written atomically.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,14 +18,15 @@ from localgrad.errors import LocalgradError
 from localgrad.facts import Plain, differences, plain
 from localgrad.network import LocalNetwork
 from localgrad.runtime import Sequential
+from localgrad.train.pace import Runtime
 from localgrad.train.record import write_atomic
 from localgrad.train.run import Run
-from localgrad.train.tensors import read_tensors
+from localgrad.train.tensors import file_bytes, read_tensors
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 FORMAT = "localgrad checkpoint 1"
 
-MOVABLE = ("device", "data.root", "data.cache", "data.download", "runtime", "workers")
+MOVABLE = ("device", "data.root", "data.cache", "data.download", "data.workers", "workers")
 """Settings that may differ when a run continues: they say where, not what."""
 
 
@@ -35,7 +35,8 @@ MOVABLE = ("device", "data.root", "data.cache", "data.download", "runtime", "wor
 class Progress:
     """Where a run stands. ``epoch`` and ``batch`` name the mini-batch to train next.
 
-    ``sums`` are the loss terms of the ``seen`` samples of this epoch, ``samples`` all those of the training split.
+    ``sums`` are the loss terms of the samples that each unit has ``seen`` in this epoch; ``samples`` are all those of
+    the training split.
     """
 
     epoch: int = 0
@@ -44,7 +45,7 @@ class Progress:
     metrics_bytes: int = 0
     seconds: float = 0.0
     sums: dict[str, dict[str, float]] = field(default_factory=dict)
-    seen: int = 0
+    seen: dict[str, int] = field(default_factory=dict)
     samples: int = 0
     best: dict[str, Any] | None = None
     last: dict[str, Any] | None = None
@@ -57,7 +58,7 @@ def parameter_names(net: nn.Module, optimizer: Optimizer) -> list[str]:
     return [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def optimizer_tensors(loop: Sequential) -> dict[str, Tensor]:
+def optimizer_tensors(loop: Runtime) -> dict[str, Tensor]:
     """The state of all optimisers by parameter name: the same for one optimiser or one per unit."""
     tensors = {}
     for optimizer in loop.optimizers:
@@ -69,7 +70,7 @@ def optimizer_tensors(loop: Sequential) -> dict[str, Tensor]:
     return tensors
 
 
-def save_checkpoint(path: Path, loop: Sequential, facts: Mapping[str, object], progress: Progress) -> None:
+def save_checkpoint(path: Path, loop: Runtime, facts: Mapping[str, object], progress: Progress) -> None:
     """Write everything needed to continue bit for bit. Raises LocalgradError; the file before stays whole then."""
     tensors = {f"weights.{name}": value for name, value in loop.net.state_dict().items()}
     tensors |= optimizer_tensors(loop)
@@ -77,16 +78,16 @@ def save_checkpoint(path: Path, loop: Sequential, facts: Mapping[str, object], p
     device = next(loop.net.parameters()).device
     if device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
-    header = {
+    header: dict[str, object] = {
         "format": FORMAT,
         "facts": facts,
         "progress": vars(progress),
         "scalers": [dict(update.scaler_state()) for update in dict.fromkeys(loop.updates)],
     }
-    # clone: tensors that share memory are refused; contiguous: so are other memory formats.
-    plain_tensors = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    data = save(plain_tensors, {"localgrad": json.dumps(header)})
-    write_atomic(path, data, "the checkpoint")
+    if not isinstance(loop, Sequential):
+        header["runtime"], own = loop.state()
+        tensors |= {f"runtime.{name}": value for name, value in own.items()}
+    write_atomic(path, file_bytes(header, tensors), "the checkpoint")
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -144,7 +145,7 @@ def like(parameter: Tensor, value: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
-def load_checkpoint(path: Path, loop: Sequential, facts: Plain) -> Progress:
+def load_checkpoint(path: Path, loop: Runtime, facts: Plain) -> Progress:
     """Put a saved run back into ``loop``; returns where it stood. Raises LocalgradError before changing anything."""
     header, tensors = read_checkpoint(path)
     check_facts(header["facts"], facts, path)
@@ -171,5 +172,9 @@ def load_checkpoint(path: Path, loop: Sequential, facts: Plain) -> Progress:
     if "random.cuda" in tensors and device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
     progress = Progress(**header["progress"])
-    loop.steps = progress.step
+    if isinstance(loop, Sequential):
+        loop.steps = progress.step
+    else:
+        own = {name.removeprefix("runtime."): value for name, value in tensors.items() if name.startswith("runtime.")}
+        loop.load_state(header["runtime"], own)
     return progress

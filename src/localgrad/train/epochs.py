@@ -1,17 +1,20 @@
 """Training: the epochs of one run. Follow one mini-batch: loader -> runtime.step -> sums -> row of metrics.jsonl."""
 
+import math
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from localgrad.data import Loader
-from localgrad.runtime import Sequential
+from localgrad.data import Batches
+from localgrad.errors import LocalgradError
 from localgrad.train.checkpoint import CHECKPOINT_FILE, Progress, save_checkpoint
 from localgrad.train.evaluate import Evaluation, evaluate
 from localgrad.train.interrupt import Interrupt, Interrupted
+from localgrad.train.pace import Runtime, make_pace
 from localgrad.train.progress import Reporter
 from localgrad.train.record import MetricsLog
 from localgrad.train.run import Run
@@ -27,7 +30,7 @@ class Training:
         run: Run,
         folder: Path,
         loaders: Loaders,
-        loop: Sequential,
+        loop: Runtime,
         progress: Progress,
         reporter: Reporter,
         interrupt: Interrupt,
@@ -36,6 +39,7 @@ class Training:
         self.folder = folder
         self.loaders = loaders
         self.loop = loop
+        self.pace = make_pace(run, loop, loaders.train)
         self.progress = progress
         self.reporter = reporter
         self.interrupt = interrupt
@@ -52,11 +56,11 @@ class Training:
 
     def run_epochs(self) -> None:
         """All epochs from where the run stands. Raises Interrupted when a signal arrived before the end."""
-        while self.progress.epoch < self.run.epochs:
+        while not self.pace.done(self.progress.epoch, self.progress.batch):
             self.run_epoch()
         if not self.progress.finished:
             self.progress.finished = True
-            row = {"kind": "end", "epochs": self.run.epochs, "seconds": self.seconds()}
+            row = {"kind": "end", "epochs": self.progress.epoch, "seconds": self.seconds()}
             self.log.append({**row, "last": self.progress.last, "best": self.progress.best})
             self.save()
         last = self.progress.last
@@ -64,28 +68,31 @@ class Training:
         self.reporter.line(f"finished: test top-1 {last['test']['top1']:.2f} % (last epoch), in {self.folder}")
 
     def run_epoch(self) -> None:
-        """The rest of the current epoch, its evaluation, its row, and the checkpoint."""
-        run, progress = self.run, self.progress
-        lr = run.schedule.lr(run.optimizer.lr, progress.epoch, run.epochs)
-        self.loop.set_lr(lr)
-        with self.reporter.epoch(f"epoch {progress.epoch + 1}/{run.epochs}", len(self.loaders.train)):
-            for batch in self.loaders.train.epoch(progress.epoch, progress.batch):
-                self.add(self.loop.step(batch).terms, len(batch.x))
+        """The rest of the current epoch, its evaluation, its row, and the checkpoint.
+
+        Raises LocalgradError when the loss of a unit is not finite; the checkpoint stays the one before.
+        """
+        progress, pace = self.progress, self.pace
+        bar = self.reporter.epoch(pace.title(progress.epoch), pace.steps)
+        with bar, closing(pace.walk(progress.epoch, progress.batch)) as walk:
+            for taken in walk:
+                self.add(taken.terms, taken.samples)
                 progress.batch += 1
                 progress.step += 1
-                progress.seen += len(batch.x)
                 self.reporter.step(progress.batch)
                 self.stop_if_asked()
-        row = self.measure(lr)
+        row = self.measure()
         self.log.append(row)
+        if "diverged" in row:
+            raise LocalgradError(diverged_text(row, progress.epoch, self.folder))
         self.sums = {}
-        progress.seen, progress.batch = 0, 0
+        progress.seen, progress.batch = {}, 0
         progress.epoch += 1
-        progress.last = {"epoch": progress.epoch, **{k: row[k] for k in ("test", "val") if k in row}}
+        progress.last = {"epoch": progress.epoch, **{k: row[k] for k in ("unit", "test", "val") if k in row}}
         if better(progress.last, progress.best):
             progress.best = progress.last
         self.save()
-        if self.interrupt.signal is not None and progress.epoch < run.epochs:
+        if self.interrupt.signal is not None and not pace.done(progress.epoch, progress.batch):
             raise Interrupted
 
     def stop_if_asked(self) -> None:
@@ -98,15 +105,16 @@ class Training:
         """Add a step's loss terms, weighted by its samples."""
         for unit, named in terms.items():
             own = self.sums.setdefault(str(unit), {})
+            self.progress.seen[str(unit)] = self.progress.seen.get(str(unit), 0) + samples
             for name, value in named.items():
                 own[name] = own.get(name, 0.0) + value.double() * samples
 
-    def measure(self, lr: float) -> dict[str, Any]:
+    def measure(self) -> dict[str, Any]:
         """The epoch's row: training loss of every unit, accuracy on test (and validation), time."""
         progress = self.progress
         means = {
-            unit: {name: float(value) / progress.seen for name, value in terms.items()}
-            for unit, terms in self.sums.items()
+            unit: {name: float(value) / progress.seen[unit] for name, value in self.sums[unit].items()}
+            for unit in sorted(self.sums, key=int)
         }
         seconds = self.seconds()
         test = self.evaluated(self.loaders.test)
@@ -114,19 +122,23 @@ class Training:
             "kind": "epoch",
             "epoch": progress.epoch + 1,
             "step": progress.step,
-            "lr": lr,
+            **self.pace.row(progress.epoch),
             "train": means,
             "test": test.row(),
             "seconds": seconds,
         }
+        diverged = [unit for unit, terms in means.items() if not all(map(math.isfinite, terms.values()))]
+        if diverged:
+            row["diverged"] = diverged
         if self.loaders.val is not None:
             row["val"] = self.evaluated(self.loaders.val).row()
-        self.reporter.line(epoch_line(row, self.run.epochs))
+        self.reporter.line(epoch_line(row, self.pace.title(progress.epoch)))
         return row
 
-    def evaluated(self, loader: Loader) -> Evaluation:
+    def evaluated(self, loader: Batches) -> Evaluation:
         """Accuracies on one split, unless a signal arrives."""
-        return evaluate(self.loop.net, loader, precision=self.run.precision, before_batch=self.stop_if_asked)
+        judged, precision = self.pace.judged(self.progress.epoch), self.run.precision
+        return evaluate(self.loop.net, loader, precision=precision, units=judged, before_batch=self.stop_if_asked)
 
     def seconds(self) -> float:
         """Time that the run has taken so far, all its parts together."""
@@ -142,17 +154,31 @@ class Training:
         save_checkpoint(self.folder / CHECKPOINT_FILE, self.loop, self.run.facts(), self.progress)
 
 
-def better(last: dict[str, Any], best: dict[str, Any] | None) -> bool:
-    """Whether an epoch is the best so far: on the validation split where there is one, else on test."""
-    split = "val" if "val" in last else "test"
-    return best is None or last[split]["top1"] > best[split]["top1"]
-
-
-def epoch_line(row: dict[str, Any], epochs: int) -> str:
-    """One line for a person: the last unit's loss is the network's."""
-    losses = [sum(terms.values()) for terms in row["train"].values()]
-    val = f"  val {row['val']['top1']:.2f} %" if "val" in row else ""
+def diverged_text(row: dict[str, Any], saved: int, folder: Path) -> str:
+    """Which losses are not finite after an epoch, what is left of the run, and what to try."""
+    first, *more = row["diverged"]
+    others = f" and {len(more)} more" if more else ""
+    kept = f"The checkpoint of epoch {saved} is kept in" if saved else "No checkpoint was written to"
     return (
-        f"epoch {row['epoch']}/{epochs}  loss {losses[-1]:.4f}{val}  test {row['test']['top1']:.2f} %  "
-        f"lr {row['lr']:.4g}  {row['seconds']:.1f} s"
+        f"epoch {row['epoch']}: the training loss of unit {first}{others} is not a finite number, training has "
+        f"diverged and was stopped. {kept} {folder}. Try a lower learning rate, a longer warm-up or clip=1 (--clip 1) "
+        "in another folder; resuming this run would diverge again."
     )
+
+
+def better(last: dict[str, Any], best: dict[str, Any] | None) -> bool:
+    """Whether an epoch is the best so far: on the validation split where there is one, else on test.
+
+    Of greedy training, among the epochs of one unit: accuracies of another unit are those of another head.
+    """
+    split = "val" if "val" in last else "test"
+    return best is None or last.get("unit") != best.get("unit") or last[split]["top1"] > best[split]["top1"]
+
+
+def epoch_line(row: dict[str, Any], title: str) -> str:
+    """One line for a person: loss and learning rate of the last unit that is evaluated, if it learnt in this epoch."""
+    last = max(row["test"]["units"], key=int)
+    loss = f"  loss {sum(row['train'][last].values()):.4f}" if last in row["train"] else ""
+    lr = row["lr"][last] if isinstance(row["lr"], dict) else row["lr"]
+    val = f"  val {row['val']['top1']:.2f} %" if "val" in row else ""
+    return f"{title}{loss}{val}  test {row['test']['top1']:.2f} %  lr {lr:.4g}  {row['seconds']:.1f} s"

@@ -15,7 +15,7 @@ from localgrad.train.interrupt import Interrupted, watch
 from localgrad.train.progress import Reporter, Silent
 from localgrad.train.record import write_run
 from localgrad.train.run import Run
-from localgrad.train.setup import check_smallest_part, deterministic_kernels, load_images, make_loaders, make_loop
+from localgrad.train.setup import check_smallest_part, deterministic_kernels, load_images, make_loaders, make_runtime
 
 
 @final
@@ -52,7 +52,7 @@ def train(run: Run, *, resume: bool = False, reporter: Reporter | None = None) -
     folder, device = run.out, run.torch_device()
     loaders = make_loaders(run, load_images(run), device)
     samples = len(loaders.train.split)
-    loop = make_loop(run, device, initial=not saved)
+    loop = make_runtime(run, device, len(loaders.train), initial=not saved)
     check_smallest_part(run, loop, samples)
     # Seeded: whatever a method draws outside a step is a function of the run, too.
     with claimed(folder, resume), deterministic_kernels(), seeded(derive_seed(run.seed, "train"), device):
@@ -73,8 +73,8 @@ def train(run: Run, *, resume: bool = False, reporter: Reporter | None = None) -
                 training.run_epochs()
             except Interrupted:
                 reporter.line(
-                    f"{interrupt.name}: saved after {progress.epoch} of {run.epochs} epochs and {progress.batch} of "
-                    f"{len(loaders.train)} batches. Continue with:"
+                    f"{interrupt.name}: saved after {training.pace.position(progress.epoch, progress.batch)}. "
+                    "Continue with:"
                 )
                 reporter.line("  " + resume_words(run, folder))
     return Result(folder, progress.last, progress.best, progress.finished, interrupt.name)

@@ -10,11 +10,12 @@ import torch
 from localgrad.data import Data, DataError
 from localgrad.errors import LocalgradError, RunError
 from localgrad.facts import plain
-from localgrad.method import Method
+from localgrad.method import Method, regrouped
 from localgrad.network import LocalNetwork, find_partition
 from localgrad.partition import Cut
 from localgrad.spec import Backbone, Partition
 from localgrad.train.optim import SGD, OptimizerSpec
+from localgrad.train.runtimes import RuntimeSpec, kind_problems, runtime_problems
 from localgrad.train.schedule import Cosine, Schedule
 from localgrad.update import Precision
 
@@ -32,10 +33,12 @@ class Origin:
 class Run:
     """One training. Everything is data: nothing is built, read or written before ``train``.
 
-    ``modules`` or ``partition`` cut the backbone (neither: the method's default). ``batch_size`` is what one step
+    ``modules`` or ``partition`` cut the backbone (neither: the method's default), ``groups`` cuts modules into neuron
+    groups where the method takes them (None: the method's own number). ``batch_size`` is what one step
     trains on; ``accumulate`` splits it into parts. ``workers`` CPU threads step units at the same time.
     ``val_fraction`` of the training split is held out, stratified, and the best epoch is then chosen on it; with 0
-    the best test epoch is recorded beside the last one, which is the headline. ``init_from`` is an exported file, a
+    the best test epoch is recorded beside the last one, which is the headline. ``runtime`` is ``"sequential"``,
+    ``QueuedSpec(...)`` or ``GreedySpec()``; ``epochs`` are then every unit's own. ``init_from`` is an exported file, a
     run folder or a checkpoint to take the network's weights from. ``out`` is the run's folder. ``device`` "auto"
     takes CUDA where there is one.
     """
@@ -48,6 +51,7 @@ class Run:
     schedule: Schedule = field(default_factory=Cosine)
     modules: int | None = None
     partition: Partition | Cut | None = None
+    groups: int | None = None
     batch_size: int = 128
     seed: int = 0
     precision: Precision = Precision.FLOAT32
@@ -58,15 +62,16 @@ class Run:
     clip: float | None = None
     val_fraction: float = 0.0
     init_from: Path | None = None
-    runtime: Literal["sequential"] = "sequential"
+    runtime: RuntimeSpec = "sequential"
     device: str = "auto"
     out: Path | None = None
     origin: Origin | None = None
 
     def network(self) -> LocalNetwork:
         """The network with its initial weights, on the CPU. Raises LocalgradError when method or cut do not fit."""
-        spans = find_partition(self.backbone, self.method, self.modules, self.partition)
-        return LocalNetwork(self.backbone, self.method.units(self.backbone, spans), seed=self.seed)
+        method = regrouped(self.method, self.groups)
+        spans = find_partition(self.backbone, method, self.modules, self.partition)
+        return LocalNetwork(self.backbone, method.units(self.backbone, spans), seed=self.seed)
 
     def torch_device(self) -> torch.device:
         """The device that ``device`` names."""
@@ -110,7 +115,8 @@ class Run:
             yield f"init_from: {self.init_from} does not exist."
         try:
             with torch.device("meta"):
-                self.network()
+                net = self.network()
+            yield from runtime_problems(self.runtime, vars(self), net)
         except LocalgradError as error:
             yield str(error)
         try:
@@ -121,10 +127,11 @@ class Run:
 
     def _type_problems(self) -> Iterator[str]:
         """Values of a kind that no setting has, as a recipe without annotations lets through."""
-        for name in ("epochs", "batch_size", "accumulate", "workers", "seed", "modules"):
+        for name in ("epochs", "batch_size", "accumulate", "workers", "seed", "modules", "groups"):
             value = getattr(self, name)
-            if (type(value) is not int) and not (name == "modules" and value is None):
+            if (type(value) is not int) and not (name in ("modules", "groups") and value is None):
                 yield f"{name} must be a whole number, got {value!r}."
+        yield from kind_problems(self.runtime)
         for name in ("val_fraction", "clip"):
             value = getattr(self, name)
             if type(value) not in (int, float) and not (name == "clip" and value is None):

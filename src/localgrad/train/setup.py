@@ -7,15 +7,19 @@ from typing import final
 
 import torch
 
-from localgrad.data import ImageSet, Loader, Split, split_validation
+from localgrad.data import Batches, Images, Part
 from localgrad.errors import LocalgradError, RunError
 from localgrad.network import LocalNetwork
-from localgrad.runtime import Sequential
+from localgrad.runtime import Greedy, Sequential
 from localgrad.runtime.checks import check_single_row
+from localgrad.train.pace import Runtime, make_queued
 from localgrad.train.run import Run, fit_problems
+from localgrad.train.runtimes import GreedySpec, QueuedSpec
 from localgrad.train.weights import load_initial_weights
 
 EVAL_BATCH = 1000
+EVAL_PIXELS = EVAL_BATCH * 96 * 96
+"""Pixels per channel in one batch of an evaluation, so that large images make smaller batches."""
 
 
 @final
@@ -23,12 +27,12 @@ EVAL_BATCH = 1000
 class Loaders:
     """The splits of a run on its device."""
 
-    train: Loader
-    val: Loader | None
-    test: Loader
+    train: Batches
+    val: Batches | None
+    test: Batches
 
 
-def load_images(run: Run) -> ImageSet:
+def load_images(run: Run) -> Images:
     """Read the data set. Raises DataError, and RunError when the backbone does not fit it."""
     images = run.data.load()
     problems = list(fit_problems(run.backbone, images.name, images.image, len(images.classes)))
@@ -37,28 +41,27 @@ def load_images(run: Run) -> ImageSet:
     return images
 
 
-def make_loaders(run: Run, images: ImageSet, device: torch.device) -> Loaders:
-    """Put the splits on the device, the validation split held out of train. Raises DataError."""
-    train, val = images.train, None
+def make_loaders(run: Run, images: Images, device: torch.device) -> Loaders:
+    """Loaders of all splits on the device, the validation split held out of train. Raises DataError."""
     if run.val_fraction > 0:
-        train, val = split_validation(train, run.val_fraction, run.seed, len(images.classes))
-    needs = run.method.needs
+        images = images.hold_out(run.val_fraction, run.seed)
+    eval_batch = max(1, min(EVAL_BATCH, EVAL_PIXELS // (images.image[1] * images.image[2])))
 
-    def loader(split: Split, training: bool) -> Loader:
-        return Loader(
-            split,
-            mean=images.mean,
-            std=images.std,
-            batch_size=run.batch_size if training else EVAL_BATCH,
+    def loader(part: Part) -> Batches | None:
+        training = part == "train"
+        return images.loader(
+            part,
+            training=training,
+            batch_size=run.batch_size if training else eval_batch,
             seed=run.seed,
             device=device,
-            augment=images.augment if training else None,
-            shuffle=training,
-            needs=needs if training else frozenset(),
+            needs=run.method.needs if training else frozenset(),
             channels_last=run.channels_last,
         )
 
-    return Loaders(loader(train, True), None if val is None else loader(val, False), loader(images.test, False))
+    train, test = loader("train"), loader("test")
+    assert train is not None and test is not None
+    return Loaders(train, loader("val"), test)
 
 
 def place(net: LocalNetwork, run: Run, device: torch.device) -> LocalNetwork:
@@ -69,13 +72,28 @@ def place(net: LocalNetwork, run: Run, device: torch.device) -> LocalNetwork:
     return net
 
 
-def make_loop(run: Run, device: torch.device, *, initial: bool = True) -> Sequential:
-    """The network and its optimisers on the device; ``initial=False`` leaves ``init_from`` to a checkpoint."""
+def start_network(run: Run, device: torch.device, *, initial: bool = True) -> LocalNetwork:
+    """The network on the device as training starts; ``initial=False`` leaves ``init_from`` to a checkpoint."""
     net = run.network()
     if initial and run.init_from is not None:
         load_initial_weights(net, run.init_from)
+    return place(net, run, device)
+
+
+def make_runtime(run: Run, device: torch.device, batches: int, *, initial: bool = True) -> Runtime:
+    """What the run trains with, on the device; ``batches`` make an epoch."""
+    if isinstance(run.runtime, QueuedSpec):
+        return make_queued(run, run.runtime, start_network(run, device, initial=initial), batches)
+    if isinstance(run.runtime, GreedySpec):
+        net = start_network(run, device, initial=initial)
+        return Greedy(net, run.optimizer, precision=run.precision, clip=run.clip)
+    return make_loop(run, device, initial=initial)
+
+
+def make_loop(run: Run, device: torch.device, *, initial: bool = True) -> Sequential:
+    """The network and its optimisers on the device, all units on every mini-batch."""
     return Sequential(
-        place(net, run, device),
+        start_network(run, device, initial=initial),
         run.optimizer,
         update=run.update,
         precision=run.precision,
@@ -85,8 +103,17 @@ def make_loop(run: Run, device: torch.device, *, initial: bool = True) -> Sequen
     )
 
 
-def check_smallest_part(run: Run, loop: Sequential, samples: int) -> None:
-    """Raise RunError when some step would train on one image and the network cannot: now, not at an epoch's end."""
+def check_smallest_part(run: Run, loop: Runtime, samples: int) -> None:
+    """Raise RunError for a batch larger than the training split, and when some step would train on one image and the
+    network cannot: now, not at an epoch's end."""
+    if run.batch_size > samples:
+        held = " without its validation part" if run.val_fraction > 0 else ""
+        raise RunError(
+            [
+                f"batch_size={run.batch_size} is larger than the {samples} images of the training split{held}: every "
+                f"epoch would be one short step. Take batch_size={samples} or less."
+            ]
+        )
 
     def smallest(batch_size: int) -> int:
         sizes = {min(batch_size, samples), samples % batch_size or batch_size}

@@ -1,14 +1,12 @@
 """Weights without a run: exported files, and what a run may start from.
 
 An exported file is safetensors with the plain network's weights and, in the header, the constructor facts of its
-backbone: nothing else, so equal weights give equal bytes.
+backbone with a checksum: nothing else, so equal weights give equal bytes.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save
 from torch import Tensor
 
 from localgrad.errors import LocalgradError
@@ -17,7 +15,7 @@ from localgrad.network import LocalNetwork
 from localgrad.spec import Backbone
 from localgrad.train.checkpoint import CHECKPOINT_FILE, FORMAT, load_weights, weights_in
 from localgrad.train.record import write_atomic
-from localgrad.train.tensors import read_tensors
+from localgrad.train.tensors import file_bytes, read_tensors
 
 EXPORT_FORMAT = "localgrad weights 1"
 
@@ -25,9 +23,7 @@ EXPORT_FORMAT = "localgrad weights 1"
 def export_bytes(backbone: Backbone, weights: Mapping[str, Tensor]) -> bytes:
     """The exported file of a network with these weights (its plain state_dict)."""
     header = {"format": EXPORT_FORMAT, "backbone": plain(backbone)}
-    contiguous = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
-    # One header entry only: the order of several is not fixed.
-    return save(contiguous, {"localgrad": json.dumps(header, sort_keys=True)})
+    return file_bytes(header, weights)
 
 
 def export_weights(net: LocalNetwork, path: Path) -> None:
