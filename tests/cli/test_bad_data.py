@@ -67,6 +67,8 @@ def test_images_of_different_sizes(refused: Callable[..., str], tmp_path: Path) 
 
 def test_a_folder_whose_images_have_one_size_needs_no_size(localgrad: Localgrad, tmp_path: Path) -> None:
     Publish().image_folder(tmp_path / "images")
-    words = ("train", "folder.dgl", "--data-root", "images", "--layers", 8, "--epochs", 1, "--out", "a")
+    words = ("train", "folder.dgl", "--data-root", "images", "--layers", 8, "--epochs", 1)
     status, printed = localgrad(*words)
+    assert status == 2 and "batch_size=128 is larger than the 6 images" in printed
+    status, printed = localgrad(*words, "--batch-size", 6, "--out", "a")
     assert status == 0, printed

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from localgrad.data import Augment
-from localgrad.data.augment import augmented
-from localgrad.data.draws import crop_and_flip, epoch_order, stable_seed
+from localgrad.data import Augment, DataError, Loader, Split
+from localgrad.data.augment import augmented, cut_out
+from localgrad.data.draws import crop_and_flip, cutout_centres, epoch_order, stable_seed
 
 MODES = {"reflect": "reflect", "zero": "constant"}
 
@@ -80,3 +80,52 @@ def test_draws_depend_on_every_number():
         assert not torch.equal(base, crop_and_flip(64, 4, *other))
     assert stable_seed("a", 1, 23) != stable_seed("a", 12, 3)
     assert 0 <= stable_seed("a") < 2**63
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.data())
+def test_cutout_equals_a_slice_clipped_at_the_border(height: int, width: int, side: int, data: st.DataObject):
+    batch = data.draw(st.integers(1, 3))
+    centres = [(data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))) for _ in range(batch)]
+    images = torch.rand(batch, 3, height, width)
+    fill = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)
+    expected = images.clone()
+    for image, (row, column) in zip(expected, centres, strict=True):
+        top, left = row - side // 2, column - side // 2
+        image[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = fill
+    assert torch.equal(cut_out(images, side, torch.tensor(centres).T, fill), expected)
+
+
+def test_cutout_is_zero_after_normalisation_and_changes_nothing_else():
+    split = Split(torch.randint(1, 256, (40, 3, 8, 8), dtype=torch.uint8), torch.arange(40))
+    values = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3), "batch_size": 20, "seed": 7, "device": "cpu"}
+    values |= {"shuffle": True, "needs": frozenset({"image"})}
+    plain, cut = (
+        Loader(split, augment=Augment(pad=1, flip=True, cutout=side), **values).batch(1, 1) for side in (0, 4)
+    )
+    centres = cutout_centres(20, 8, 8, 7, 1, 1).T.tolist()
+    for before, after, image, (row, column) in zip(plain.x, cut.x, cut.image, centres, strict=True):
+        square = torch.zeros(8, 8, dtype=torch.bool)
+        square[max(row - 2, 0) : row + 2, max(column - 2, 0) : column + 2] = True
+        assert (after[:, square] == 0).all()
+        assert torch.equal(after[:, ~square], before[:, ~square])
+        assert torch.equal(image[:, square], torch.tensor(values["mean"]).view(3, 1).expand(3, int(square.sum())))
+    assert len({tuple(centre) for centre in centres}) > 10
+    alone = Loader(split, augment=Augment(cutout=4), **values).batch(1, 1)
+    assert ((alone.x == 0).all(1).flatten(1).sum(1) > 0).all()
+
+
+def test_cutout_centres_are_uniform_and_pinned():
+    rows, columns = cutout_centres(9000, 4, 7, seed=1, epoch=2, index=3)
+    for draws, count in ((rows, 4), (columns, 7)):
+        counts = torch.bincount(draws, minlength=count)
+        assert len(counts) == count and (counts.float() / 9000 - 1 / count).abs().max() < 0.02
+    assert cutout_centres(4, 32, 32, seed=0, epoch=1, index=2).tolist() == [[24, 15, 12, 16], [0, 29, 6, 26]]
+
+
+def test_cutout_refuses_what_makes_no_sense():
+    with pytest.raises(DataError, match=r"Augment.cutout: expected 0 or more pixels, got -1"):
+        Augment(cutout=-1)
+    assert Augment(cutout=33).problems(32, 32) == [
+        "Augment.cutout: expected a square no larger than the image, got cutout=33 for 32x32 images; use a smaller one"
+    ]

@@ -256,3 +256,21 @@ def test_array_in_fortran_order(tmp_path: Path, publish):
     raw = path.read_bytes().replace(b"\x89T", b"\x88T").replace(flat.tobytes(), flat.tobytes(order="F"))
     path.write_bytes(raw)
     assert torch.equal(CIFAR10(tmp_path).load().test.images_NCHW, torch.from_numpy(images))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "cutout"),
+    [
+        ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 0),  # DGL
+        ((0.424, 0.415, 0.384), (0.283, 0.278, 0.284), 16),  # PredSim
+    ],
+)
+def test_other_papers_protocols_are_arguments(tmp_path: Path, publish, mean: tuple, std: tuple, cutout: int):
+    held = publish.cifar10_python(tmp_path)
+    augment = Augment(pad=4, pad_mode="zero", flip=True, cutout=cutout)
+    images = CIFAR10(tmp_path, augment=augment, mean=mean, std=std).load()
+    options = {"batch_size": 2, "seed": 0, "device": torch.device("cpu")}
+    assert images.loader("train", training=True, **options).augment == augment
+    x = images.loader("test", training=False, **options).batch(0, 0).x
+    expected = (held["test_batch"][0] / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
+    assert np.allclose(x.numpy(), expected, atol=1e-5)

@@ -1,11 +1,36 @@
 """Splits, sets, augmentations and label checks refuse what does not fit."""
 
 import re
+from dataclasses import fields
 
 import pytest
 import torch
 
-from localgrad.data import CIFAR10, SVHN, Augment, Data, DataError, Digits, ImageFolder, ImageSet, Split, check_labels
+from localgrad.data import (
+    CIFAR10,
+    CIFAR100,
+    KMNIST,
+    MNIST,
+    STL10,
+    SVHN,
+    Augment,
+    Data,
+    DataError,
+    Digits,
+    FashionMNIST,
+    ImageFolder,
+    ImageNet,
+    ImageNet32,
+    ImageSet,
+    Split,
+    StreamedFolder,
+    check_labels,
+)
+
+SPECS = (
+    *(data() for data in (CIFAR10, CIFAR100, SVHN, STL10, Digits, MNIST, FashionMNIST, KMNIST, ImageNet32)),
+    *(data("x") for data in (ImageFolder, StreamedFolder, ImageNet)),
+)
 
 
 def split(count: int = 3, label: int = 0, size: int = 4) -> Split:
@@ -74,10 +99,10 @@ def test_augment_refuses():
         Augment(pad_mode="edge")
 
 
-@pytest.mark.parametrize("data", [CIFAR10(), SVHN(), Digits(), ImageFolder("x")])
+@pytest.mark.parametrize("data", SPECS)
 def test_specs_are_data_hashable_and_equal(data: Data):
     assert isinstance(data, Data)
-    assert hash(data) == hash(type(data)(**{name: getattr(data, name) for name in data.__dataclass_fields__}))
+    assert hash(data) == hash(type(data)(**{field.name: getattr(data, field.name) for field in fields(data)}))
 
 
 def test_split_moves_and_selects():
@@ -86,3 +111,18 @@ def test_split_moves_and_selects():
     assert taken.images_NCHW.flatten().tolist() == [2, 0] and taken.labels_N.tolist() == [7, 5]
     assert held.to("cpu").images_NCHW.data_ptr() == held.images_NCHW.data_ptr()
     assert len(held) == 3
+
+
+def test_hold_out_and_loaders_of_a_set_in_memory():
+    data = split(20, size=4)
+    data = Split(data.images_NCHW + torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1), torch.arange(20) % 2)
+    whole = ImageSet("noise", data, split(3), ("a", "b"), (0.5,), (0.5,), Augment(pad=1, pad_mode="zero"))
+    held = whole.hold_out(0.2, seed=3)
+    assert (len(held.train), len(held.val), len(held.test)) == (16, 4, 3)
+    both = torch.cat((held.train.images_NCHW, held.val.images_NCHW))[:, 0, 0, 0]
+    assert sorted(both.tolist()) == list(range(20)) and held.val.labels_N.sum() == 2
+    options = {"batch_size": 5, "seed": 1, "device": torch.device("cpu")}
+    assert whole.loader("val", training=False, **options) is None
+    train, val = held.loader("train", training=True, **options), held.loader("val", training=False, **options)
+    assert (train.augment, train.shuffle, len(train)) == (whole.augment, True, 4)
+    assert (val.augment, val.shuffle, len(val)) == (None, False, 1)

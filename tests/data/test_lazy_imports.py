@@ -18,12 +18,12 @@ def test_import_loads_no_optional_package_and_a_missing_one_is_said():
         f"OPTIONAL = {OPTIONAL}"
         + """
 import sys, tempfile
-from localgrad.data import CIFAR10, SVHN, DataError, Digits, ImageFolder
+from localgrad.data import CIFAR10, SVHN, DataError, Digits, ImageFolder, StreamedFolder
 print([name for name in OPTIONAL if name in sys.modules])
 for name in OPTIONAL:
     sys.modules[name] = None
 root = tempfile.mkdtemp()
-for data in (Digits(), SVHN(root), CIFAR10(root, download=True), ImageFolder(root)):
+for data in (Digits(), SVHN(root), CIFAR10(root, download=True), ImageFolder(root), StreamedFolder(root)):
     print(data.problems()[0].splitlines()[0])
     try:
         data.load()
@@ -38,5 +38,6 @@ for data in (Digits(), SVHN(root), CIFAR10(root, download=True), ImageFolder(roo
         f"digits: reading scikit-learn's copy needs the package sklearn, {install}",
         f"svhn: reading .mat files needs the package scipy, {install}",
         f"cifar10: download=True needs the package torchvision, {install}",
+        f"reading an image folder needs the package PIL, {install}",
         f"reading an image folder needs the package PIL, {install}",
     ]

@@ -1,16 +1,29 @@
-"""Data sets: specs that read the published files, and the loader that makes batches of them."""
+"""Data sets: specs that read the published files, and the loaders that make batches of them."""
 
+from localgrad.data.augment import Augment as Augment
 from localgrad.data.checks import check_labels as check_labels
 from localgrad.data.cifar10 import CIFAR10 as CIFAR10
 from localgrad.data.cifar100 import CIFAR100 as CIFAR100
+from localgrad.data.class_batches import ClassesPerBatch as ClassesPerBatch
+from localgrad.data.crops import Crops as Crops
 from localgrad.data.digits import Digits as Digits
 from localgrad.data.errors import DataError as DataError
 from localgrad.data.folder import ImageFolder as ImageFolder
-from localgrad.data.images import Augment as Augment
+from localgrad.data.imagenet import ImageNet as ImageNet
+from localgrad.data.imagenet32 import ImageNet32 as ImageNet32
+from localgrad.data.images import Batches as Batches
 from localgrad.data.images import Data as Data
+from localgrad.data.images import Images as Images
 from localgrad.data.images import ImageSet as ImageSet
-from localgrad.data.images import Split as Split
+from localgrad.data.images import Part as Part
 from localgrad.data.loader import Loader as Loader
+from localgrad.data.mnist import KMNIST as KMNIST
+from localgrad.data.mnist import MNIST as MNIST
+from localgrad.data.mnist import FashionMNIST as FashionMNIST
+from localgrad.data.split import Split as Split
 from localgrad.data.stl10 import STL10 as STL10
 from localgrad.data.stratify import split_validation as split_validation
+from localgrad.data.stream import ImageStream as ImageStream
+from localgrad.data.stream_loader import StreamLoader as StreamLoader
+from localgrad.data.streamed_folder import StreamedFolder as StreamedFolder
 from localgrad.data.svhn import SVHN as SVHN

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from localgrad.data.augment import Augment
 from localgrad.data.checks import check_labels
 from localgrad.data.errors import DataError
 from localgrad.data.files import Form, Source, read
-from localgrad.data.images import Augment, Split
+from localgrad.data.split import Split
 from localgrad.data.unpickle import read_pickle
 
 PIXELS = 3 * 32 * 32

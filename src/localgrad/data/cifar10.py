@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from localgrad.data.augment import Augment
 from localgrad.data.cifar import AUGMENT, MEAN, STD, Names, read_cifar
 from localgrad.data.errors import DataError
 from localgrad.data.files import Form
-from localgrad.data.images import Augment, ImageSet
+from localgrad.data.images import ImageSet
 from localgrad.data.published import Published, locate, problems, root_text
 
 _BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -38,7 +40,7 @@ _NAMES = {names.form: names for names in (_PICKLED, _BINARY)}
 _PUBLISHED = Published(
     name="cifar10",
     forms=tuple(_NAMES),
-    urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+    sources=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
     torchvision="CIFAR10",
     calls=({"train": True},),
 )
@@ -52,8 +54,9 @@ class CIFAR10:
     or the .tar.gz in place. ``download=True`` lets torchvision fetch and verify it where none of them is there.
 
     Default normalisation and augmentation (pad 4 by reflection, crop, flip) are those of InfoPro's code, which
-    AugLocal, GN-DGL and MLAAN share; DGL and PredSim pad with zeros:
-    ``augment=Augment(pad=4, pad_mode="zero", flip=True)``. Source: Krizhevsky 2009.
+    AugLocal, GN-DGL and MLAAN share. DGL and PredSim pad with zeros, ``augment=Augment(4, "zero", flip=True)`` (PredSim
+    also with ``cutout=16``), and normalise otherwise: DGL with ``mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994,
+    0.2010)``, PredSim with ``mean=(0.424, 0.415, 0.384), std=(0.283, 0.278, 0.284)``. Source: Krizhevsky 2009.
     """
 
     root: str | Path | None = None
@@ -62,35 +65,16 @@ class CIFAR10:
     std: tuple[float, ...] = STD
     download: bool = False
 
+    name: ClassVar[str] = "cifar10"
+    num_classes: ClassVar[int] = 10
+    image: ClassVar[tuple[int, int, int]] = (3, 32, 32)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", root_text(self.root))
 
-    @property
-    def name(self) -> str:
-        """``cifar10``."""
-        return _PUBLISHED.name
-
-    @property
-    def num_classes(self) -> int:
-        """10."""
-        return 10
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        """(3, 32, 32)."""
-        return 3, 32, 32
-
     def problems(self) -> list[str]:
         """Missing files and wrong numbers, without reading."""
-        return problems(
-            _PUBLISHED,
-            str(self.root),
-            fetch=self.download,
-            mean=self.mean,
-            std=self.std,
-            augment=self.augment,
-            image=self.image,
-        )
+        return problems(_PUBLISHED, self, str(self.root), fetch=self.download)
 
     def load(self) -> ImageSet:
         """Read the files. Raises ``DataError`` for files that are missing, damaged or not CIFAR-10's."""

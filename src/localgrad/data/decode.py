@@ -46,9 +46,7 @@ def decode(listing: Listing, size: Size | None) -> tuple[Pixels, Pixels]:
         splits.append(pixels_NCHW)
     problems = []
     if faults:
-        problems.append(
-            f"{listing.root}: {len(faults)} files cannot be decoded; repair or remove them:\n{shown(faults)}"
-        )
+        problems.append(undecodable(listing.root, faults))
     if size is None and len(sizes) > 1:
         listed = [f"{height}x{width}: {count} images" for (height, width), count in sizes.most_common()]
         problems.append(
@@ -82,8 +80,7 @@ def _decode_split(
                     if resize or (image.height, image.width) == (height, width):
                         pixels_NCHW[i] = _pixels(pil, image, height, width).transpose(2, 0, 1)
             except Exception as error:  # noqa: BLE001 -- Pillow's formats raise anything on damaged files; all are named
-                text = str(error).replace(str(root) + os.sep, "")
-                broken.append(f"{entry.path}: {text or type(error).__name__}")
+                broken.append(fault(root, entry.path, error))
         return broken, met
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
@@ -92,13 +89,29 @@ def _decode_split(
             sizes.update(met)
 
 
-def _pixels(pil: Any, image: Any, height: int, width: int) -> Pixels:
+def undecodable(root: Path, faults: Sequence[str]) -> str:
+    """The problem that these files (each with its reason) are."""
+    return f"{root}: {len(faults)} files cannot be decoded; repair or remove them:\n{shown(list(faults))}"
+
+
+def fault(root: Path, path: str, error: Exception) -> str:
+    """Why one file cannot be decoded; Pillow's texts name the whole path again."""
+    text = str(error).replace(str(root) + os.sep, "")
+    return f"{path}: {text or type(error).__name__}"
+
+
+def rgb(image: Any) -> Any:
+    """A Pillow image as RGB. Raises ``DataError`` for modes of more than 8 bits per value."""
     if image.mode.startswith(("I", "F")):
         raise DataError(f"mode {image.mode} (more than 8 bits per value) would be cut off; convert it to 8 bits")
     if "transparency" in image.info:
         # Pillow warns of palettes with transparency unless they go through RGBA.
         image = image.convert("RGBA")
-    image = image.convert("RGB")
+    return image.convert("RGB")
+
+
+def _pixels(pil: Any, image: Any, height: int, width: int) -> Pixels:
+    image = rgb(image)
     if (image.height, image.width) != (height, width):
         image = _covering(pil, image, height, width)
     pixels_HWC: Pixels = np.asarray(image)

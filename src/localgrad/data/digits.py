@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from localgrad.data.augment import Augment
 from localgrad.data.checks import statistics_problems
 from localgrad.data.errors import DataError, extra, missing_extra
-from localgrad.data.images import Augment, ImageSet, Split
+from localgrad.data.images import ImageSet
+from localgrad.data.split import Split
 from localgrad.data.stratify import held_out
 
 _TEST = 360

@@ -36,3 +36,14 @@ def crop_and_flip(batch: int, pad: int, seed: int, epoch: int, index: int) -> Te
     corner_2B = torch.randint(0, 2 * pad + 1, (2, batch), generator=source)
     flip_1B = torch.randint(0, 2, (1, batch), generator=source)
     return torch.cat((corner_2B, flip_1B))
+
+
+def cutout_centres(batch: int, height: int, width: int, seed: int, epoch: int, index: int) -> Tensor:
+    """Centres of the squares of one batch, int64 (2, B) on the CPU: row in 0 .. height-1, column in 0 .. width-1.
+
+    A generator of its own, so that crops and flips are the same with and without cutout.
+    """
+    source = generator("cutout", seed, epoch, index)
+    rows_B = torch.randint(0, height, (batch,), generator=source)
+    columns_B = torch.randint(0, width, (batch,), generator=source)
+    return torch.stack((rows_B, columns_B))

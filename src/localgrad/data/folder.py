@@ -7,12 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from localgrad.data.augment import Augment
 from localgrad.data.cache import cache_files, cache_key, read_cache, write_cache
 from localgrad.data.checks import statistics_problems
 from localgrad.data.decode import decode
 from localgrad.data.errors import DataError, missing_extra
-from localgrad.data.images import Augment, ImageSet, Split
+from localgrad.data.images import ImageSet
 from localgrad.data.scan import Listing, class_names, foreign_files, scan
+from localgrad.data.split import Split
 
 
 @dataclass(frozen=True, init=False)

@@ -1,72 +1,84 @@
-"""What a data set is, once read: splits of uint8 images with labels, names, normalisation, augmentation."""
+"""What a data set is, once read, and what is asked of it: protocols, and the set that lies in memory."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol, get_args, runtime_checkable
+from collections.abc import Generator, Sized
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
 
+from localgrad.data.augment import Augment
 from localgrad.data.checks import check_labels, statistics_problems
+from localgrad.data.class_batches import ClassesPerBatch
 from localgrad.data.errors import DataError
+from localgrad.data.loader import Loader
+from localgrad.data.split import Split
+from localgrad.data.stratify import split_validation
+from localgrad.spec import Batch
 
-PadMode = Literal["reflect", "zero"]
+Part = Literal["train", "val", "test"]
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Images and their classes: ``images_NCHW`` uint8 in 0..255, ``labels_N`` int64. ``DataError`` on anything else."""
+class Batches(Protocol):
+    """A loader: batches of one split, as a function of (epoch, index)."""
 
-    images_NCHW: Tensor
-    labels_N: Tensor
+    @property
+    def split(self) -> Sized:
+        """What it loads from; its length is the number of samples."""
+        ...
 
-    def __post_init__(self) -> None:
-        images, labels = self.images_NCHW, self.labels_N
-        if images.dtype != torch.uint8 or images.ndim != 4:
-            raise DataError(f"images: expected uint8 of shape NCHW, got {images.dtype} of shape {tuple(images.shape)}")
-        if labels.dtype != torch.int64 or labels.ndim != 1:
-            raise DataError(f"labels: expected int64 of shape N, got {labels.dtype} of shape {tuple(labels.shape)}")
-        if len(images) != len(labels):
-            raise DataError(f"a split needs one label per image, got {len(images)} images and {len(labels)} labels")
+    @property
+    def device(self) -> torch.device:
+        """Where the batches lie."""
+        ...
 
     def __len__(self) -> int:
-        return len(self.labels_N)
+        """Batches per epoch."""
+        ...
 
-    def to(self, device: torch.device | str) -> "Split":
-        """The same split on ``device``; nothing is copied where it lies there already."""
-        return Split(self.images_NCHW.to(device), self.labels_N.to(device))
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Batch]:
+        """Batches ``start`` to the last of one epoch. Close it when it is left early: that ends what works for it."""
+        ...
 
-    def take(self, index_M: Tensor) -> "Split":
-        """The samples ``index_M`` (int64), in that order, as a new split."""
-        return Split(self.images_NCHW[index_M], self.labels_N[index_M])
+    def batch(self, epoch: int, index: int) -> Batch:
+        """Batch ``index`` of ``epoch``, both counted from 0: what ``epoch`` gives at this place."""
+        ...
 
 
-@dataclass(frozen=True)
-class Augment:
-    """Random crop and flip of training images, drawn per sample. ``Augment()`` changes nothing.
+class Images(Protocol):
+    """A data set that was read: in memory (``ImageSet``) or streamed from files (``ImageStream``)."""
 
-    ``pad`` pixels are added on every side (``reflect``: mirrored without the border pixel; ``zero``: black) and a
-    window of the original size is cut at a uniform place; ``flip`` mirrors left and right with probability 1/2, after
-    the crop.
-    """
+    @property
+    def name(self) -> str:
+        """Short name, for records and reports."""
+        ...
 
-    pad: int = 0
-    pad_mode: PadMode = "reflect"
-    flip: bool = False
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; labels are indices into them."""
+        ...
 
-    def __post_init__(self) -> None:
-        if self.pad < 0:
-            raise DataError(f"Augment.pad: expected 0 or more pixels, got {self.pad}")
-        if self.pad_mode not in get_args(PadMode):
-            raise DataError(f"Augment.pad_mode: expected one of {get_args(PadMode)}, got {self.pad_mode!r}")
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Shape of one image in a batch, (C, H, W)."""
+        ...
 
-    def problems(self, height: int, width: int) -> list[str]:
-        """Why this augmentation cannot be done on images of ``height`` x ``width``."""
-        if self.pad_mode == "reflect" and self.pad >= min(height, width):
-            return [
-                f"Augment.pad: reflection needs pad < the image's shorter side, got pad={self.pad} for "
-                f'{height}x{width} images; use a smaller pad or pad_mode="zero"'
-            ]
-        return []
+    def hold_out(self, fraction: float, seed: int) -> "Images":
+        """The same set with a stratified ``fraction`` of the training split as validation split."""
+        ...
+
+    def loader(
+        self,
+        part: Part,
+        *,
+        training: bool,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        needs: frozenset[str],
+        channels_last: bool,
+    ) -> Batches | None:
+        """Batches of one split, shuffled and augmented for ``training``; None where the set has no such split."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +96,8 @@ class ImageSet:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augment: Augment
+    val: Split | None = None
+    classes_per_batch: ClassesPerBatch | None = None
 
     def __post_init__(self) -> None:
         channels, height, width = self.image
@@ -92,6 +106,8 @@ class ImageSet:
             shapes = (tuple(split.images_NCHW.shape[1:]) for split in (self.train, self.test))
             found.append("train and test images must have one shape, got {} and {}".format(*shapes))
         found.extend(f"the {name} split is empty" for name in ("train", "test") if not len(getattr(self, name)))
+        if self.classes_per_batch is not None:
+            found += self.classes_per_batch.problems(len(self.classes))
         if found:
             raise DataError("\n".join(f"{self.name}: {problem}" for problem in found))
         check_labels(self.train.labels_N, len(self.classes), f"{self.name}, train split")
@@ -102,6 +118,40 @@ class ImageSet:
         """Shape of one image, (C, H, W)."""
         channels, height, width = self.train.images_NCHW.shape[1:]
         return channels, height, width
+
+    def hold_out(self, fraction: float, seed: int) -> "ImageSet":
+        """The same set with a stratified ``fraction`` of the training split as ``val``. Raises ``DataError``."""
+        train, val = split_validation(self.train, fraction, seed, len(self.classes))
+        return replace(self, train=train, val=val)
+
+    def loader(
+        self,
+        part: Part,
+        *,
+        training: bool,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        needs: frozenset[str] = frozenset(),
+        channels_last: bool = False,
+    ) -> Loader | None:
+        """A Loader with the whole split on ``device``; None where there is no ``val``. Raises ``DataError``."""
+        split: Split | None = getattr(self, part)
+        if split is None:
+            return None
+        return Loader(
+            split,
+            mean=self.mean,
+            std=self.std,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+            augment=self.augment if training else None,
+            shuffle=training,
+            classes_per_batch=self.classes_per_batch if training else None,
+            needs=needs,
+            channels_last=channels_last,
+        )
 
 
 @runtime_checkable
@@ -130,6 +180,6 @@ class Data(Protocol):
         """Everything that would make ``load()`` fail and can be seen cheaply; empty when there is nothing."""
         ...
 
-    def load(self) -> ImageSet:
+    def load(self) -> Images:
         """Read the set. Raises ``DataError``."""
         ...

@@ -9,7 +9,7 @@ from localgrad.data.errors import extra
 SHOWN = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One image file: its path relative to the root, its class, and what tells that it was changed."""
 
@@ -45,15 +45,28 @@ def class_names(folder: Path) -> tuple[str, ...]:
         return ()
 
 
-def scan(root: Path) -> tuple[Listing | None, list[str]]:
-    """The listing of ``root`` and the problems of its layout; None where there is no train or no test folder."""
+@dataclass(frozen=True)
+class Layout:
+    """The folders of an image folder: ``test_name`` is the one used as the test split."""
+
+    test_name: str
+    classes: tuple[str, ...]
+
+
+def layout(root: Path, test: str | None = None) -> tuple[Layout | None, list[str]]:
+    """The folders of ``root`` and what is wrong with them; None where there is no train or no test folder.
+
+    No file is looked at. ``test`` names the test split's folder; None: ``test``, or ``val`` where there is no ``test``.
+    """
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
-        return None, [f"{root}: {what}; expected a folder with train/<class>/ and test/<class>/ (or val/<class>/)"]
-    test_name = "test" if (root / "test").is_dir() or not (root / "val").is_dir() else "val"
+        places = "test/<class>/ (or val/<class>/)" if test is None else f"{test}/<class>/"
+        return None, [f"{root}: {what}; expected a folder with train/<class>/ and {places}"]
+    test_name = test or ("test" if (root / "test").is_dir() or not (root / "val").is_dir() else "val")
+    either = "test/<class>/ or val/<class>/" if test is None else f"{test}/<class>/"
     found = [
         f"{root / name}: no such folder; expected {root}/{expected}"
-        for name, expected in (("train", "train/<class>/"), (test_name, "test/<class>/ or val/<class>/"))
+        for name, expected in (("train", "train/<class>/"), (test_name, either))
         if not (root / name).is_dir()
     ]
     if found:
@@ -66,6 +79,15 @@ def scan(root: Path) -> tuple[Listing | None, list[str]]:
             f"{root}: train and {test_name} must have the same class folders; only in train: "
             f"{_difference(classes, test_classes)}; only in {test_name}: {_difference(test_classes, classes)}"
         )
+    return Layout(test_name, classes), found
+
+
+def scan(root: Path, test: str | None = None) -> tuple[Listing | None, list[str]]:
+    """The listing of ``root`` and the problems of its layout and files; ``layout``'s None and ``test``."""
+    folders, found = layout(root, test)
+    if folders is None:
+        return None, found
+    test_name, classes = folders.test_name, folders.classes
     splits = {}
     for name in ("train", test_name):
         entries: list[Entry] = []

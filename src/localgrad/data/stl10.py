@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
+from localgrad.data.augment import Augment
 from localgrad.data.checks import check_labels
 from localgrad.data.errors import DataError
 from localgrad.data.files import Form, read
-from localgrad.data.images import Augment, ImageSet, Split
+from localgrad.data.images import ImageSet
 from localgrad.data.published import Published, locate, problems, root_text
+from localgrad.data.split import Split
 
 _PIXELS = 3 * 96 * 96
 _COUNTS = {"train": 5_000, "test": 8_000}
@@ -24,7 +27,7 @@ _FORM = Form(
 _PUBLISHED = Published(
     name="stl10",
     forms=(_FORM,),
-    urls=("http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",),
+    sources=("http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",),
     torchvision="STL10",
     calls=({"split": "train"},),
 )
@@ -40,7 +43,8 @@ class STL10:
     lets torchvision fetch and verify it where nothing is there.
 
     Default normalisation 0.5/0.5 and augmentation (pad 4 with zeros, crop, flip) are those of InfoPro's code, whose 100
-    classes for STL-10 are a slip: there are 10. Source: Coates, Lee, Ng 2011.
+    classes for STL-10 are a slip: there are 10. PredSim: no augmentation but ``cutout=48``,
+    ``mean=(0.447, 0.440, 0.407), std=(0.260, 0.257, 0.271)``. Source: Coates, Lee, Ng 2011.
     """
 
     root: str | Path | None = None
@@ -49,35 +53,16 @@ class STL10:
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     download: bool = False
 
+    name: ClassVar[str] = "stl10"
+    num_classes: ClassVar[int] = 10
+    image: ClassVar[tuple[int, int, int]] = (3, 96, 96)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", root_text(self.root))
 
-    @property
-    def name(self) -> str:
-        """``stl10``."""
-        return _PUBLISHED.name
-
-    @property
-    def num_classes(self) -> int:
-        """10."""
-        return 10
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        """(3, 96, 96)."""
-        return 3, 96, 96
-
     def problems(self) -> list[str]:
         """Missing files and wrong numbers, without reading."""
-        return problems(
-            _PUBLISHED,
-            str(self.root),
-            fetch=self.download,
-            mean=self.mean,
-            std=self.std,
-            augment=self.augment,
-            image=self.image,
-        )
+        return problems(_PUBLISHED, self, str(self.root), fetch=self.download)
 
     def load(self) -> ImageSet:
         """Read the files. Raises ``DataError`` for files that are missing, damaged or not STL-10's."""

@@ -1,16 +1,34 @@
 """Stratified division of a split: every class in the same proportion."""
 
 import hashlib
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from localgrad.data.checks import check_labels
 from localgrad.data.errors import DataError
-from localgrad.data.images import Split
 
 
-def split_validation(split: Split, fraction: float, seed: int, num_classes: int) -> tuple[Split, Split]:
+class Labelled(Protocol):
+    """What is divided: a split in memory or on disk."""
+
+    @property
+    def labels_N(self) -> Tensor:
+        """Classes, int64."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, index_M: Tensor) -> Self:
+        """The samples ``index_M``, in that order."""
+        ...
+
+
+AnySplit = TypeVar("AnySplit", bound=Labelled)
+
+
+def split_validation(split: AnySplit, fraction: float, seed: int, num_classes: int) -> tuple[AnySplit, AnySplit]:
     """Divide a training split into (train, validation), the same for the same ``seed`` on every machine and version.
 
     ``fraction`` of the samples, rounded, go to validation; each class gives its share to within one sample. Samples

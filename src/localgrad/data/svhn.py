@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
+from localgrad.data.augment import Augment
 from localgrad.data.checks import check_labels
 from localgrad.data.errors import DataError, extra, missing_extra
 from localgrad.data.files import Form
-from localgrad.data.images import Augment, ImageSet, Split
+from localgrad.data.images import ImageSet
 from localgrad.data.matlab import check_whole
 from localgrad.data.published import Published, locate, problems, root_text
+from localgrad.data.split import Split
 
 _BYTES = {"train_32x32.mat": 182_040_794, "test_32x32.mat": 64_275_384, "extra_32x32.mat": 1_329_278_602}
 _AUGMENT = Augment(pad=2, pad_mode="zero")
@@ -24,7 +27,7 @@ def _published(with_extra: bool) -> Published:
     return Published(
         name="svhn",
         forms=(Form(files, ("svhn", "SVHN")),),
-        urls=("http://ufldl.stanford.edu/housenumbers/",),
+        sources=("http://ufldl.stanford.edu/housenumbers/",),
         torchvision="SVHN",
         calls=tuple({"split": part} for part in parts),
     )
@@ -39,6 +42,7 @@ class SVHN:
     extra_32x32.mat to the training split, after it.
 
     Default normalisation 0.5/0.5 and augmentation (pad 2 with zeros, crop, no flip) are those of InfoPro's code.
+    PredSim: ``extra=True``, no augmentation but cutout, ``mean=(0.431, 0.430, 0.446), std=(0.197, 0.198, 0.199)``.
     Source: Netzer et al. 2011.
     """
 
@@ -49,34 +53,17 @@ class SVHN:
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     download: bool = False
 
+    name: ClassVar[str] = "svhn"
+    num_classes: ClassVar[int] = 10
+    image: ClassVar[tuple[int, int, int]] = (3, 32, 32)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", root_text(self.root))
-
-    @property
-    def name(self) -> str:
-        """``svhn``."""
-        return "svhn"
-
-    @property
-    def num_classes(self) -> int:
-        """10."""
-        return 10
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        """(3, 32, 32)."""
-        return 3, 32, 32
 
     def problems(self) -> list[str]:
         """Missing files, wrong numbers and a missing scipy, without reading."""
         return missing_extra("scipy", _PURPOSE) + problems(
-            _published(self.extra),
-            str(self.root),
-            fetch=self.download,
-            mean=self.mean,
-            std=self.std,
-            augment=self.augment,
-            image=self.image,
+            _published(self.extra), self, str(self.root), fetch=self.download
         )
 
     def load(self) -> ImageSet:

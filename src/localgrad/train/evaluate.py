@@ -82,8 +82,8 @@ def evaluate(
                         right[index] += (logits_BK.argmax(1) == batch.y).sum()
                         judged.add(index)
             if units is None and len(judged) > 1:
-                for mode, count in voted.items():
-                    count += (net.vote(heads, mode).argmax(1) == batch.y).sum()
+                for mode in voted:
+                    voted[mode] += (net.vote(heads, mode).argmax(1) == batch.y).sum()
             best5_BK = logits_BK.topk(min(5, logits_BK.shape[1]), dim=1).indices
             right5 += (best5_BK == batch.y[:, None]).any(1).sum()
             loss += F.cross_entropy(logits_BK, batch.y, reduction="sum")
