@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from localgrad import Batch, LocalgradError, Sequential, localize
-from localgrad.auxnets import CnnHead, ConvFC, MlpSR
+from localgrad.auxnets import CnnHead, ConvFC, MlpSR, conv_linear_macs
 from localgrad.backbones import cifar_resnet, resnet32
-from localgrad.methods import DGL
+from localgrad.methods import DGL, AugLocal
 from localgrad.methods.dgl import Head
+from localgrad.partition import papers
 from localgrad.spec import AuxSpec
 
 from ..conftest import random_batch, sgd, tiny_resnet
@@ -37,7 +38,50 @@ EXPECTED: dict[str, tuple[AuxSpec, AuxSpec]] = {
 
 
 def test_every_word_is_here() -> None:
-    assert set(get_args(Head)) == EXPECTED.keys()
+    """All but the head that only exists beside another method's."""
+    assert set(get_args(Head)) == {*EXPECTED, "3x3"}
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+def test_3x3_is_auglocals_dgl_of_equal_flops(depth: int) -> None:
+    """Its table 9 has the numbers of the 3x3 convolutions in table 5: one experiment, with the joint tail."""
+    backbone = resnet32()
+    partition = papers(16)(backbone)
+    units = DGL(head="3x3", match=AugLocal(depth)).units(backbone, partition)
+    assert units == AugLocal(depth, selection="conv3x3").units(backbone, partition)
+    assert len(units) == 17 - depth
+
+
+@pytest.mark.parametrize("head", ["1c2f", "gndgl-2c2f"])
+def test_heads_widened_to_another_methods_cost(head: Head) -> None:
+    backbone, compared = resnet32(), AugLocal(depth=3, tail="strict")
+    partition = papers(16)(backbone)
+    units, others = DGL(head=head, match=compared).units(backbone, partition), compared.units(backbone, partition)
+    assert len(units) == 16
+    for layer in (0, 6, 14):
+        shape, aux = backbone.shapes()[layer], units[layer].objectives[0].aux
+        plain = DGL(head=head).auxnet(backbone, shape)
+        assert isinstance(aux, ConvFC)
+        assert isinstance(plain, ConvFC)
+        assert (aux.stride, aux.convs, aux.fcs) == (plain.stride, plain.convs, plain.fcs)
+        assert aux.hidden == round(128 * aux.conv_channels / plain.conv_channels)
+        target = conv_linear_macs(others[layer].objectives[0].aux, shape)
+        assert conv_linear_macs(aux, shape) == pytest.approx(target, rel=0.015)
+
+
+def test_a_matched_network_trains() -> None:
+    backbone = tiny_resnet()
+    net = localize(backbone, DGL(head="3x3", match=AugLocal(3)), 7)
+    losses = Sequential(net, sgd).step(random_batch(backbone)).losses
+    assert all(torch.tensor(list(terms.values())).isfinite().all() for terms in losses.values())
+    assert len(localize(backbone, DGL(head="3x3", match=AugLocal(3)), 1).units) == 1
+
+
+def test_3x3_has_as_many_layers_as_the_other_network() -> None:
+    with pytest.raises(
+        LocalgradError, match=r"head '3x3' has as many layers as the auxiliary networks of match=AugLoc"
+    ):
+        localize(tiny_resnet(), DGL(head="3x3", match=DGL()), 7)
 
 
 @pytest.mark.parametrize("head", EXPECTED)
@@ -80,6 +124,12 @@ def test_auglocals_last_pool_is_at_most_a_quarter(size: tuple[int, int], pooled:
         ({"mlp_hidden": 0}, "DGL: mlp_hidden must be at least 1, got 0"),
         ({"max_hidden": 0}, "DGL: max_hidden must be at least 1, got 0"),
         ({"widen": -1}, "DGL: widen must be at least 1, got -1"),
+        ({"head": "3x3"}, r"DGL: head '3x3' is as deep and as expensive .* Say of which: match=AugLocal\(depth=6\)"),
+        (
+            {"match": AugLocal()},
+            r"DGL: match widens '3x3' and heads with convolutions such as '1c2f', got head='mlp-sr'",
+        ),
+        ({"head": "0c2f", "match": AugLocal()}, r"DGL: match widens '3x3' and heads .* got head='0c2f'"),
     ],
 )
 def test_what_cannot_be(arguments: dict, text: str) -> None:
@@ -88,7 +138,9 @@ def test_what_cannot_be(arguments: dict, text: str) -> None:
 
 
 def test_modules_that_no_table_has() -> None:
-    with pytest.raises(LocalgradError, match=r"has 1, 2, 3, 4, 8, 16\)\. Take one of these, or partition=equal_blocks"):
+    with pytest.raises(
+        LocalgradError, match=r"has 1, 2, 3, 4, 8, 16\)\. Take one of these, or cut evenly: partition=equal_blocks"
+    ):
         localize(resnet32(), DGL(), 7)
 
 
@@ -101,3 +153,10 @@ def test_learns() -> None:
     x = torch.randn(12, 1, 8, 8) + y.view(-1, 1, 1, 1)
     losses = [loop.step(Batch(x, y)).losses for _ in range(12)]
     assert all(losses[-1][unit]["ce"] < 0.7 * losses[0][unit]["ce"] for unit in losses[0])
+
+
+def test_vectors_have_no_map() -> None:
+    with pytest.raises(
+        LocalgradError, match=r"DGL: its auxiliary networks read feature maps .* of shape \(7,\) per sample"
+    ):
+        DGL().auxnet(resnet32(), (7,))

@@ -1,13 +1,15 @@
 """The XcYf family of heads: X convolutions and Y fully connected layers (InfoPro, GN-DGL; methods.md 2.2)."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from torch import nn
 
 from localgrad.blocks import ConvBNReLU
+from localgrad.errors import LocalgradError
 from localgrad.pooling import GlobalAvgPool
+from localgrad.spec import Shape
 
 
 @final
@@ -41,3 +43,13 @@ class ConvFC:
             channels = self.hidden
         layers[f"fc{self.fcs}"] = nn.Linear(channels, self.num_classes)
         return nn.Sequential(layers)
+
+    def rebuild(self, *, in_channels: int, stride: int, groups: int = 1) -> "ConvFC":
+        """The same head for another number of channels."""
+        return replace(self, in_channels=in_channels, stride=stride)
+
+    def shape(self, shape: Shape) -> Shape:
+        """(K,), the classes."""
+        if len(shape) != 3 or shape[0] != self.in_channels:
+            raise LocalgradError(f"ConvFC: expected input of shape ({self.in_channels}, H, W), got {tuple(shape)}.")
+        return (self.num_classes,)
