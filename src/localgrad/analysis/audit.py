@@ -1,6 +1,7 @@
 """Proof by machine that learning is local: which loss reaches which parameters, as the engine really runs."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -13,6 +14,7 @@ from localgrad.analysis.trace import equal, trace, trained
 from localgrad.network import LocalNetwork
 from localgrad.runtime.checks import check_batch
 from localgrad.spec import Batch
+from localgrad.unit import Unit, spans
 
 
 @final
@@ -73,9 +75,26 @@ def audit(net: LocalNetwork, batch: Batch) -> Audit:
         local=not breached,
         labels=labels,
         dead=tuple(name for parameter, name in names.items() if parameter not in reached),
-        sideways=(),
+        sideways=sent_sideways(units),
         problems=(*breached, *step_problems(units, found), *label_breaches(units, labels, output_labels)),
     )
+
+
+def sent_sideways(units: Sequence[Unit]) -> tuple[str, ...]:
+    """What the groups of every span send each other, detached: features of their bodies, logits of their heads."""
+    found = []
+    for _, members in spans(units):
+        sent = [
+            word
+            for word, does in (
+                ("features", any(unit.spec.shares_features for unit in members)),
+                ("logits", any(unit.spec.shares_outputs for unit in members)),
+            )
+            if does
+        ]
+        if sent and len(members) > 1:
+            found.append(f"{' and '.join(sent)} between {members[0].name}..{members[-1].name.rpartition('.')[2]}")
+    return tuple(found)
 
 
 def _label_use(

@@ -35,7 +35,7 @@ def shared_parameters(units: Sequence[Unit], held: Sequence[Parameters], names: 
 
 def declared_reach(unit: Unit) -> int:
     """How many consecutive units the unit's losses say they update: the largest reach of its objectives."""
-    return max(objective.reach for objective in unit.spec.objectives)
+    return unit.spec.reach
 
 
 def within_reach(unit: Unit, other: Unit) -> bool:
@@ -67,7 +67,7 @@ def step_problems(units: Sequence[Unit], found: Trace) -> list[str]:
     """Losses that train nothing, and outputs that carry their graph to the next unit."""
     problems = []
     for unit, reached, detached in zip(units, found.reached, found.detached, strict=True):
-        if not reached:
+        if not reached and unit.spec.objectives:
             problems.append(f"the loss of {who(unit)} reaches no parameter: the unit does not learn.")
         if not detached:
             problems.append(f"{who(unit)} hands on an output that is not detached: return h.detach() from its step.")

@@ -72,7 +72,8 @@ def trace(net: LocalNetwork, batch: Batch) -> Trace:
     asks = [Ask(everything, net.seed) for _ in units]
 
     def watch(origin: int, h: Tensor, cotangent: Tensor) -> None:
-        asks[origin].ask(h, cotangent)
+        if h.requires_grad:  # not that of a frozen body at the bottom
+            asks[origin].ask(h, cotangent)
 
     outputs: dict[int, Tensor] = {}
     step_units(units, asks, batch, watch=watch, passed=outputs.__setitem__)

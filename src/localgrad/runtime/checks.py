@@ -10,8 +10,9 @@ from torch.optim import Optimizer
 from localgrad.count import weightless_copy
 from localgrad.errors import LocalgradError, nearest
 from localgrad.network import LocalNetwork
-from localgrad.runtime.units import forward_units, largest_reach, spans
+from localgrad.runtime.units import largest_reach
 from localgrad.spec import Batch, Shape
+from localgrad.unit import forward_units, spans
 from localgrad.update import Precision
 
 Mode = Literal["unit", "fused"]
@@ -70,13 +71,21 @@ def check_engine(net: LocalNetwork, precision: Precision, workers: int) -> None:
                 f"unit {unit.name!r}: a cascade of {unit.spec.reach} units ends at unit {unit.spec.index} (from 0), "
                 f"where only {unit.spec.index + 1} units are. Give shorter cascades or more modules."
             )
+    for place, unit in enumerate(units):
+        if not unit.spec.objectives and not any(
+            later.spec.index - later.spec.reach < unit.spec.index for later in units[place + 1 :]
+        ):
+            raise LocalgradError(
+                f"unit {unit.name!r}: it has no objective, and no cascade of a later unit reaches it. Give it one."
+            )
     if cascades and precision is Precision.FLOAT16:
         raise LocalgradError(
             "Sequential: a cascade's gradient crosses units, and float16 scales each unit's gradients by a factor of "
             "its own. Use bfloat16 or float32."
         )
-    if workers > 1 and (cascades or groups):
-        what = "cascades" if cascades else "neuron groups"
+    followed = any(follow.rate is not None for unit in units for follow in unit.spec.follows)
+    if workers > 1 and (cascades or groups or followed):
+        what = "cascades" if cascades else "neuron groups" if groups else "units that follow each other's weights"
         raise LocalgradError(f"Sequential: workers={workers} step units on their own; {what} work together. Use 1.")
 
 
@@ -105,9 +114,9 @@ def check_single_row(net: LocalNetwork, shape: Shape) -> None:
         for objective in unit.spec.objectives:
             if objective.pairs:
                 raise LocalgradError(
-                    f"Batch: the loss {objective.name!r} of unit {unit.name!r} compares the images of a batch with each "
-                    "other, and a batch, or a part of it under accumulate, is one image. Give at least two images per "
-                    "part, or drop the last short batch."
+                    f"Batch: the loss {objective.name!r} of unit {unit.name!r} compares the images of a batch with "
+                    "each other, and a batch, or a part of it under accumulate, is one image. Give at least two images "
+                    "per part, or drop the last short batch."
                 )
     copies = weightless_copy(net, "meta").train().unit_list()
     x = torch.empty((1, *shape), device="meta", dtype=next(net.parameters()).dtype)
@@ -173,6 +182,7 @@ def check_batch(net: LocalNetwork, batch: Batch, precision: Precision = Precisio
     missing = sorted(name for name in net.needs if getattr(batch, name) is None)
     if missing:
         raise LocalgradError(f"Batch: the method needs {', '.join(missing)}, got None. Give Batch({missing[0]}=...).")
+    check_image(net, batch)
     if y is not None:
         if y.shape != (len(x),) or y.dtype != torch.int64:
             raise LocalgradError(
@@ -182,3 +192,23 @@ def check_batch(net: LocalNetwork, batch: Batch, precision: Precision = Precisio
             raise LocalgradError(
                 f"Batch.y: labels must be in 0..{net.backbone.num_classes - 1}, got {int(y.min())}..{int(y.max())}."
             )
+
+
+def check_image(net: LocalNetwork, batch: Batch) -> None:
+    """Raise LocalgradError unless ``batch.image``, where it is read, is ``x`` before normalisation, in [0, 1].
+
+    The range is checked on the CPU only, as that of labels is.
+    """
+    x, image = batch.x, batch.image
+    if image is None or "image" not in net.needs:
+        return
+    if image.shape != x.shape or not image.is_floating_point() or image.device != x.device:
+        raise LocalgradError(
+            f"Batch.image: expected floats of shape {tuple(x.shape)} on {x.device}, as x, got {image.dtype} of shape "
+            f"{tuple(image.shape)} on {image.device}. Give the pixels of x before normalisation, divided by 255."
+        )
+    if image.device.type == "cpu" and not 0 <= float(image.min()) <= float(image.max()) <= 1:
+        raise LocalgradError(
+            f"Batch.image: decoders are compared with pixels in [0, 1], got {float(image.min()):g}.."
+            f"{float(image.max()):g}. Give the pixels of x before normalisation, divided by 255."
+        )

@@ -1,0 +1,248 @@
+"""MLAAN (Zhang et al. 2024, arXiv 2406.16633): multilaminar local modules (MLM), leap augmented modules (LAM).
+
+MLM: besides a loss of its own, every module is trained by cascades of k modules whose loss sits at the end of the last.
+LAM: before the heads of these losses stand copies of later blocks, trained with the module or averaged over time.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, final, get_args
+
+from torch import Tensor
+
+from localgrad.auxnets import Leap, Truncated, default_leaps, leap_shape
+from localgrad.blocks import ConvBNReLU, PooledLinear
+from localgrad.errors import LocalgradError, nearest
+from localgrad.losses import Outputs, cross_entropy, reconstruction
+from localgrad.method import supervised_units, unit_name
+from localgrad.methods.dgl import DGL
+from localgrad.methods.heads import check_map, xcyf_head
+from localgrad.methods.infopro_lambdas import Lambdas
+from localgrad.methods.mlaan_leaps import given_leaps, published_leaps
+from localgrad.methods.reconstruction import Reconstruction
+from localgrad.objective import Follow, Objective, UnitSpec
+from localgrad.partition import Cut, PaperTable
+from localgrad.spec import AuxSpec, Backbone, Batch, Partition, Shape
+
+Base = Literal["plain", "dgl", "infopro"]
+"""What the losses look through: pooling and a linear layer, as the network's own head (the papers' rows "MLAAN"); DGL's
+auxiliary network ("DGL*"); InfoPro's decoder and 1c2f head with cross-entropy ("InfoPro*")."""
+
+IMAGE = frozenset({"image"})
+OFFICIAL = DGL()
+# The same for every data set and K (methods.md 5); it leaves nothing for the last local module. Linear in the module:
+# the code takes the stage, a slip (row 30).
+CONSTANT = Lambdas((5, 0.5), (0, 0))
+
+
+def decoded(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+    """Reconstruction loss of the output ``image`` of an auxiliary network that has several."""
+    return reconstruction({"logits": outputs["image"]}, batch)
+
+
+@final
+@dataclass(frozen=True)
+class MLAAN:
+    """Every module has a loss of its own, and every ``cascade`` consecutive ones have one together, where they end.
+
+    ``cascade`` is the paper's k; 1 switches cascades off (LAM alone). ``leaps`` puts copies of later blocks before the
+    head of a cascade: True takes the lists of the released code where the network is cut as there, and elsewhere the
+    rule ``auxnets.default_leaps``; False none (MLM alone); or lists of block names, one per module but the last (those
+    of modules where no cascade ends are not used). ``weights`` are those of the own and of the cascade loss, by default
+    (0.001, 0.999), and (0.01, 0.99) for DGL without leaps, as in the code; LAM alone has one loss, of weight 1.
+
+    Averaged copies (EMA) keep ``ema_rate`` of themselves in every step and take the rest from ``ema_source``: the
+    network's blocks, or the trained copies, as equation 7 says (methods.md 12, row 23). ``ema_on`` is which leaps have
+    one, ``ema_moves`` the modules whose copies move at all; ``ema_trained`` trains them by gradient as well.
+    ``first_own`` says whether modules before the end of the first cascade have a loss of their own; ``last_own``
+    whether the last module has one, beside that of its cascade, which without it weighs 1. ``dgl`` is whose head
+    ``base="dgl"`` takes; ``lambdas`` weigh InfoPro's losses along the modules.
+
+    One module is plain backpropagation. Raises LocalgradError for what is unknown or out of range.
+    """
+
+    cascade: int = 3
+    leaps: bool | tuple[tuple[str, ...], ...] = True
+    base: Base = "plain"
+    weights: tuple[float, float] | None = None
+    ema_rate: float = 0.995
+    ema_source: Literal["network", "copy"] = "network"
+    ema_on: Literal["first", "all"] = "first"
+    ema_moves: Literal["all", "last"] = "all"
+    ema_trained: bool = False
+    first_own: bool = True
+    last_own: bool = True
+    dgl: DGL = OFFICIAL
+    lambdas: Lambdas = CONSTANT
+
+    @classmethod
+    def released(cls) -> "MLAAN":
+        """The settings of the released code's ``resnetMLAAN.py`` (methods.md 12, rows 22 to 26)."""
+        return cls(cascade=2, ema_moves="last", first_own=False, last_own=False)
+
+    def __post_init__(self) -> None:
+        if type(self.cascade) is not int or self.cascade < 1:
+            raise LocalgradError(f"MLAAN: cascade must be a whole number of modules, at least 1, got {self.cascade!r}.")
+        for name, choices in (
+            ("base", get_args(Base)),
+            ("ema_source", ("network", "copy")),
+            ("ema_on", ("first", "all")),
+            ("ema_moves", ("all", "last")),
+        ):
+            word = getattr(self, name)
+            if word not in choices:
+                raise LocalgradError(f"MLAAN: {name} {word!r} is unknown. {nearest(str(word), choices)}")
+        if not isinstance(self.leaps, bool):
+            _check_names(self.leaps)
+        if self.cascade == 1 and self.leaps is False:
+            raise LocalgradError(
+                "MLAAN: cascade=1 without leaps leaves nothing of the method. Take cascade=3, leaps=True, or DGL()."
+            )
+        if not 0 <= self.ema_rate <= 1:
+            raise LocalgradError(f"MLAAN: ema_rate must be between 0 and 1, got {self.ema_rate}.")
+        if self.weights is not None and (len(self.weights) != 2 or min(self.weights) < 0):
+            raise LocalgradError(
+                f"MLAAN: weights must be two numbers of at least 0, (own loss, cascade loss), got {self.weights!r}."
+            )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Labels; on InfoPro the image in [0, 1] too."""
+        return frozenset({"y", "image"} if self.base == "infopro" else {"y"})
+
+    @property
+    def reach(self) -> int:
+        """A loss at the end of a cascade updates all of its modules."""
+        return self.cascade
+
+    def cut(self, backbone: Backbone, modules: int | None) -> Cut:
+        """The code's table for ``modules``, which merges the stem into the first block; one per block by default.
+
+        K may be written as in the paper or as in the code (ResNet-32: 16 or 15).
+        """
+        return PaperTable(len(backbone.blocks) if modules is None else modules, "mlaan")
+
+    def units(self, backbone: Backbone, partition: Partition) -> tuple[UnitSpec, ...]:
+        """One unit per span. Raises LocalgradError for too few of them, and for leaps that do not fit the network."""
+        count, last = len(partition), len(partition) - 1
+        if count == 1 or any(span.groups for span in partition.spans):
+            return supervised_units(backbone, partition, lambda _, shape: self._head(backbone, shape))
+        if self.cascade > count:
+            raise LocalgradError(
+                f"MLAAN: a cascade of {self.cascade} modules is longer than the network, which is cut into {count}. "
+                f"Take cascade={count} or less, or more modules."
+            )
+        leaps, shapes, units = self._leaps(backbone, partition), backbone.shapes(), []
+        for j, span in enumerate(partition.spans):
+            objectives, follows = self._last(backbone), tuple[Follow, ...]()
+            if j < last:
+                moves = self.ema_moves == "all" or j == last - 1
+                objectives = self._own(backbone, shapes[span.stop - 1], j, count)
+                if j >= self.cascade - 1:
+                    objectives += self._cascade(backbone, span.stop - 1, leaps[j], j, count)
+                    follows = self._follows(leaps[j], moves)
+            name = unit_name(backbone, span.stop, span.start)
+            units.append(UnitSpec(j, name, span, objectives, follows=follows, initialise=backbone.initialise))
+        return tuple(units)
+
+    def _leaps(self, backbone: Backbone, partition: Partition) -> tuple[tuple[int, ...], ...]:
+        """For every module but the last, the blocks that are copied."""
+        if self.leaps is False:
+            return ((),) * (len(partition) - 1)
+        if self.leaps is not True:
+            return given_leaps(backbone, partition, self.leaps)
+        lists = published_leaps(backbone, partition)
+        if lists is not None:
+            return lists
+        return tuple(default_leaps(backbone, span.stop - 1) for span in partition.spans[:-1])
+
+    def _weights(self) -> tuple[float, float]:
+        """Of the own and the cascade loss."""
+        if self.weights is not None:
+            return self.weights
+        return (0.01, 0.99) if self.base == "dgl" and self.leaps is False else (0.001, 0.999)
+
+    def _own(self, backbone: Backbone, shape: Shape, module: int, modules: int) -> tuple[Objective, ...]:
+        """The module's own losses, on its output of ``shape``."""
+        if self.cascade == 1 or (module < self.cascade - 1 and not self.first_own):
+            return ()
+        weight, _ = self._weights()
+        task = Objective("own", self._head(backbone, shape), cross_entropy, weight)
+        if self.base != "infopro":
+            return (task,)
+        image_weight, task_weight = self.lambdas.at(module, modules)
+        decoder = Reconstruction().auxnet(backbone, shape)
+        return (
+            replace(task, weight=weight * task_weight),
+            Objective("own_image", decoder, reconstruction, weight * image_weight, needs=IMAGE),
+        )
+
+    def _cascade(
+        self, backbone: Backbone, end: int, leaps: tuple[int, ...], module: int, modules: int
+    ) -> tuple[Objective, ...]:
+        """The losses of the cascade that ends at block ``end``, behind ``leaps``."""
+        name, weight = ("leap", 1.0) if self.cascade == 1 else ("cascade", self._weights()[1])
+        shape = leap_shape(backbone, end, leaps, "MLAAN")
+        heads = [("logits", self._head(backbone, shape, leaping=True))]
+        if self.base == "infopro":
+            heads.append(("image", Reconstruction().auxnet(backbone, shape)))
+        averaged = 1 if self.ema_on == "first" else len(leaps)
+        blocks = tuple(backbone.blocks[leap] for leap in leaps)
+        aux = Leap(blocks, tuple(heads), min(averaged, len(leaps)), self.ema_trained)
+        task = Objective(name, aux, cross_entropy, weight, self.cascade)
+        if self.base != "infopro":
+            return (task,)
+        image_weight, task_weight = self.lambdas.at(module, modules)
+        return (
+            replace(task, weight=weight * task_weight),
+            Objective(f"{name}_image", aux, decoded, weight * image_weight, self.cascade, IMAGE),
+        )
+
+    def _follows(self, leaps: tuple[int, ...], moves: bool) -> tuple[Follow, ...]:
+        """Which block every copy starts as, and what the averaged ones follow."""
+        name = "leap" if self.cascade == 1 else "cascade"
+        rate = self.ema_rate if moves else None
+        averaged = leaps[:1] if self.ema_on == "first" else leaps
+        return (
+            *(Follow(name, f"trained.{j}", block) for j, block in enumerate(leaps)),
+            *(
+                Follow(name, f"averaged.{j}", block, rate, f"trained.{j}" if self.ema_source == "copy" else None)
+                for j, block in enumerate(averaged)
+            ),
+        )
+
+    def _last(self, backbone: Backbone) -> tuple[Objective, ...]:
+        """The last module's losses, through the network's own head."""
+        if self.cascade == 1:
+            return (Objective("task", backbone.head, cross_entropy),)
+        if not self.last_own:
+            return (Objective("cascade", backbone.head, cross_entropy, 1.0, self.cascade),)
+        own, cascade = self._weights()
+        return (
+            Objective("own", backbone.head, cross_entropy, own),
+            Objective("cascade", backbone.head, cross_entropy, cascade, self.cascade),
+        )
+
+    def _head(self, backbone: Backbone, shape: Shape, *, leaping: bool = False) -> AuxSpec:
+        """The classifier behind features of ``shape``; ``leaping``: behind leaps, or where they would be."""
+        check_map(shape, "MLAAN")
+        if self.base == "dgl":
+            return self.dgl.auxnet(backbone, shape)
+        if self.base == "infopro":
+            return xcyf_head(backbone, shape, backbone.num_classes)
+        pooled = PooledLinear(shape[0], backbone.num_classes)
+        channels = shape[0]
+        if backbone.name == "imagenet_resnet34" and channels <= 128 and not leaping:
+            # 64 -> 128 -> 64 and 128 -> 256 -> 128; wider features go to the classifier as they are.
+            squeeze = ConvBNReLU(channels, 2 * channels, kernel=1), ConvBNReLU(2 * channels, channels, kernel=1)
+            return Truncated(squeeze, pooled)
+        return pooled
+
+
+def _check_names(leaps: object) -> None:
+    """Raise LocalgradError unless these are lists of block names."""
+    lists = isinstance(leaps, tuple) and all(isinstance(one, tuple) for one in leaps)
+    if not lists or not all(isinstance(name, str) for one in leaps for name in one):  # type: ignore[attr-defined]
+        raise LocalgradError(
+            "MLAAN: leaps must be True, False, or a tuple with a tuple of block names per module but the last, such as "
+            f'(("layer2.0", "layer3.0"), ("layer3.0",)), got {leaps!r}.'
+        )
