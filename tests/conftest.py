@@ -50,6 +50,9 @@ class ConvDropout:
     def rebuild(self, *, in_channels: int, stride: int, groups: int = 1) -> "ConvDropout":
         return replace(self, in_channels=in_channels)
 
+    def group(self, in_channels: int, start: int, stop: int) -> "ConvDropout":
+        return replace(self, in_channels=in_channels, out_channels=stop - start)
+
     def shape(self, shape: Shape) -> Shape:
         return (self.out_channels, *shape[1:])
 

@@ -7,9 +7,9 @@ from types import ModuleType
 import localgrad
 
 NAMES = {
-    "Adam", "Audit", "Backbone", "Batch", "LocalNetwork", "LocalgradError", "Partition", "Precision", "Run", "RunError",
-    "SGD", "Sequential", "Span", "Step", "__version__", "audit", "backbones", "cost", "data", "equal_blocks",
-    "equal_macs", "load", "localize", "methods", "partition", "train",
+    "Adam", "Audit", "Backbone", "Batch", "Greedy", "LocalNetwork", "LocalgradError", "Partition", "Precision",
+    "Queued", "Run", "RunError", "SGD", "Sequential", "Span", "Step", "Tick", "__version__", "audit", "backbones",
+    "cost", "data", "equal_blocks", "equal_macs", "load", "localize", "methods", "partition", "train",
 }  # fmt: skip
 EXTRAS = ("torchvision", "timm", "sklearn", "scipy", "matplotlib", "PIL")
 
@@ -27,7 +27,7 @@ def test_public_names() -> None:
 
 def test_names_that_scripts_rely_on() -> None:
     assert {"resnet20", "resnet32", "resnet44", "resnet56", "resnet110"} <= set(dir(localgrad.backbones))
-    assert {"AugLocal", "Backprop", "Checkpointing", "DGL"} <= set(localgrad.methods.__all__)
+    assert {"AugLocal", "Backprop", "Checkpointing", "DGL", "PredSim"} <= set(localgrad.methods.__all__)
     assert all(hasattr(localgrad.methods, name) for name in localgrad.methods.__all__)
 
 

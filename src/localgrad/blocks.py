@@ -30,6 +30,14 @@ def conv_shape(shape: Shape, in_channels: int, out_channels: int, stride: int, w
     return (out_channels, -(-shape[1] // stride), -(-shape[2] // stride))
 
 
+def check_group(start: int, stop: int, out_channels: int, who: str) -> None:
+    """Raise LocalgradError unless ``start`` to ``stop`` are output channels that a block has."""
+    if not 0 <= start < stop <= out_channels:
+        raise LocalgradError(
+            f"{who}.group: expected 0 <= start < stop <= {out_channels}, got start={start}, stop={stop}."
+        )
+
+
 @final
 @dataclass(frozen=True)
 class ConvBNReLU:
@@ -59,6 +67,18 @@ class ConvBNReLU:
     def rebuild(self, *, in_channels: int, stride: int, groups: int = 1) -> "ConvBNReLU":
         """The same layer for another input."""
         return replace(self, in_channels=in_channels, stride=stride, groups=groups)
+
+    def group(self, in_channels: int, start: int, stop: int) -> "ConvBNReLU":
+        """The layer of a neuron group: makes output channels ``start`` to ``stop`` only, from ``in_channels``.
+
+        Raises LocalgradError for channels that the layer does not have.
+        """
+        check_group(start, stop, self.out_channels, "ConvBNReLU")
+        return replace(self, in_channels=in_channels, out_channels=stop - start)
+
+    def fused(self, groups: int, *, reads_all: bool) -> "ConvBNReLU":
+        """All neuron groups of the layer as one."""
+        return replace(self, groups=1 if reads_all else groups)
 
     def shape(self, shape: Shape) -> Shape:
         """(C, H, W) of the output."""

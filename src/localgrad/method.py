@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from localgrad.errors import LocalgradError
 from localgrad.losses import cross_entropy
@@ -33,6 +33,27 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
+class GroupedMethod(Method, Protocol):
+    """A method that cuts spans into neuron groups, too."""
+
+    def with_groups(self, groups: int) -> Method:
+        """The method with another number of groups. Raises LocalgradError on what cannot be."""
+        ...
+
+
+def regrouped(method: Method, groups: int | None) -> Method:
+    """The method with ``groups`` neuron groups; None leaves it as it is. Raises LocalgradError if it knows none."""
+    if groups is None:
+        return method
+    if not isinstance(method, GroupedMethod):
+        raise LocalgradError(
+            f"groups={groups}: {type(method).__name__} trains every module whole; neuron groups are those of GN-DGL. "
+            "Take methods.GNDGL(), or leave groups out."
+        )
+    return method.with_groups(groups)
+
+
 def unit_name(backbone: Backbone, stop: int, start: int) -> str:
     """A unit is named by its last block; an empty span (a classifier of its own) by the head."""
     return backbone.block_names[stop - 1] if stop > start else backbone.head_name
@@ -54,4 +75,4 @@ def supervised_units(
         name = unit_name(backbone, span.stop, span.start)
         objective = Objective("task", aux, cross_entropy)
         units.append(UnitSpec(j, name, span, (objective,), recompute=recompute))
-    return tuple(replace(unit, initialise=backbone.initialise) for unit in units)
+    return tuple(replace(unit, initialise=backbone.initialise_aux or backbone.initialise) for unit in units)

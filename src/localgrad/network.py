@@ -2,18 +2,20 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import final, get_args
 
 from torch import Tensor, nn
 
 from localgrad.backbones.module import check_wrapped, cut_wrapped, relink, wrap
-from localgrad.errors import LocalgradError
-from localgrad.method import Method
+from localgrad.ensemble import EnsembleMode, layerwise_ensemble, mean_probabilities
+from localgrad.errors import LocalgradError, nearest
+from localgrad.grouping import GroupedBlock, SideBySide, group_name, with_groups, with_head
+from localgrad.method import Method, regrouped
 from localgrad.objective import UnitSpec
 from localgrad.partition import Cut
 from localgrad.rng import derive_seed, seeded
-from localgrad.spec import Backbone, Partition, chain
-from localgrad.unit import Unit
+from localgrad.spec import Backbone, Block, Partition, chain
+from localgrad.unit import Unit, forward_units
 
 
 def nest(paths: Sequence[str], modules: Sequence[nn.Module]) -> nn.ModuleDict:
@@ -39,11 +41,41 @@ def build_model(backbone: Backbone, seed: int) -> tuple[nn.Module, list[nn.Modul
     paths = (*backbone.block_names, backbone.head_name)
     blocks: list[nn.Module] = []
     for name, block in zip(paths, (*backbone.blocks, backbone.head), strict=True):
-        with seeded(derive_seed(seed, "model", name)):
-            module = block.build()
-            backbone.initialise(module)
-        blocks.append(module)
+        if isinstance(block, GroupedBlock):
+            groups = range(len(block.parts))
+            blocks.append(block.joined([build_group(backbone, block, name, group, seed) for group in groups]))
+        else:
+            blocks.append(build_block(backbone, block, name, seed))
     return chain(paths, blocks), blocks
+
+
+def build_block(backbone: Backbone, block: Block, name: str, seed: int) -> nn.Module:
+    """A block whose initial weights are a function of ``seed`` and its name."""
+    with seeded(derive_seed(seed, "model", name)):
+        module = block.build()
+        backbone.initialise(module)
+    return module
+
+
+def build_group(backbone: Backbone, block: GroupedBlock, name: str, group: int, seed: int) -> nn.Module:
+    """What one neuron group makes of a block, with initial weights that are a function of ``seed`` and its name.
+
+    They are spread as those of the grouped convolution of all groups, as in GN-DGL's code: a rule by the number of
+    output channels means those of the layer.
+    """
+    name, fused = group_name(name, group), block.fused()
+    part = build_block(backbone, block.parts[group], name, seed)
+    if fused is not None and not any(parameter.is_meta for parameter in part.parameters()):
+        block.start_weights(part, build_block(backbone, fused, name, seed), group)
+    return part
+
+
+def own_blocks(spec: UnitSpec, blocks: Sequence[nn.Module]) -> list[nn.Module]:
+    """The blocks of a unit's span, or what its neuron group makes of them."""
+    found = []
+    for block in blocks[spec.span.start : spec.span.stop]:
+        found.append(block.get_submodule(f"g{spec.group}") if isinstance(block, SideBySide) else block)
+    return found
 
 
 @final
@@ -52,7 +84,8 @@ class LocalNetwork(nn.Module):
 
     ``model`` is the plain network; ``forward`` runs it. ``aux`` holds the auxiliary networks by unit and objective.
     ``units`` is an ordered ``nn.ModuleList`` of views on both; it owns nothing, so every parameter has one name in
-    ``state_dict``, the same for every partition: ``model.<block>...`` or ``aux.<unit>.<objective>...``.
+    ``state_dict``, the same for every partition: ``model.<block>...`` or ``aux.<unit>.<objective>...``. Where neuron
+    groups make a block it is ``model.<block>.g<group>...``; ``backbone`` is then the network made of groups.
 
     Initial weights of every block and auxiliary network are a function of (seed, its name). A wrapped foreign network
     is ``model`` itself, with the weights and the ``state_dict`` keys that it has.
@@ -63,6 +96,10 @@ class LocalNetwork(nn.Module):
 
     def __init__(self, backbone: Backbone, specs: Sequence[UnitSpec], *, seed: int = 0) -> None:
         super().__init__()
+        backbone = with_groups(backbone, list(dict.fromkeys(spec.span for spec in specs)))
+        for spec in specs:
+            if spec.head is not None:
+                backbone = with_head(backbone, spec.head)
         self.backbone = backbone
         self.seed = seed
         self.model, blocks = build_model(backbone, seed)
@@ -87,10 +124,12 @@ class LocalNetwork(nn.Module):
                 own[objective.name] = built[id(objective.aux)]
             if spec.initialise_head is not None and backbone.source is None:
                 spec.initialise_head(head)
-            sources = [blocks[follow.block] for follow in spec.follows]
-            for follow, source in zip(spec.follows, sources, strict=True):
-                own[follow.objective].get_submodule(follow.part).load_state_dict(source.state_dict())
-            body = nn.Sequential(*blocks[spec.span.start : spec.span.stop])
+            sources = []
+            for follow in spec.follows:
+                aux, block = own[follow.objective], blocks[follow.block]
+                aux.get_submodule(follow.part).load_state_dict(block.state_dict())
+                sources.append(block if follow.other is None else aux.get_submodule(follow.other))
+            body = nn.Sequential(*own_blocks(spec, blocks))
             units.append(Unit(spec, body, own, sources))
         self.aux = nest(paths, auxnets)
         # Set past nn.Module's registration: the units are views, their modules belong to `model` and `aux`.
@@ -100,6 +139,40 @@ class LocalNetwork(nn.Module):
         """The plain network, x_BCHW to logits_BK; no unit, no auxiliary network."""
         out: Tensor = self.model(x)
         return out
+
+    def ensemble(self, x: Tensor, mode: EnsembleMode = "layerwise") -> Tensor:
+        """Probabilities_BK for images x_BCHW from the heads of all units; what GN-DGL's papers report.
+
+        ``layerwise`` weighs module j (from 0, the network's classifier last) by 2^j, ``last`` takes the mean over the
+        heads of the last module that has layers. Heads that do not classify are left out. Call ``net.eval()`` before,
+        as for ``forward``. Raises LocalgradError for an unknown mode.
+        """
+        units = self.unit_list()
+        seen = forward_units(units, x)
+        return self.vote([self.class_logits(unit, h, features) for unit, h, features in seen], mode)
+
+    def class_logits(self, unit: Unit, h: Tensor, features: Sequence[Tensor] = ()) -> Tensor | None:
+        """logits_BK of the unit's own head on its output ``h`` (``features`` of all its groups); None without one."""
+        for outputs in unit.outputs(h, features).values():
+            # The own head comes first; objectives that share it give the same logits again. A decoder's image and
+            # features for a contrastive loss are no classes.
+            if "logits" in outputs and outputs["logits"].shape[1:] == (self.backbone.num_classes,):
+                return outputs["logits"]
+        return None
+
+    def vote(self, logits: Sequence[Tensor | None], mode: EnsembleMode) -> Tensor:
+        """The ensemble, probabilities_BK, of one ``class_logits`` per unit."""
+        if mode not in get_args(EnsembleMode):
+            raise LocalgradError(
+                f"ensemble: mode {str(mode)!r} is unknown. {nearest(str(mode), get_args(EnsembleMode))}"
+            )
+        modules: dict[int, list[Tensor]] = {}
+        last = 0
+        for unit, own in zip(self.unit_list(), logits, strict=True):
+            if own is not None:
+                modules.setdefault(unit.spec.index, []).append(own)
+                last = unit.spec.index if len(unit.span) else last
+        return mean_probabilities(modules[last]) if mode == "last" else layerwise_ensemble(list(modules.values()))
 
     def train(self, mode: bool = True) -> "LocalNetwork":
         """Set training or evaluation mode, also on the units, which are views."""
@@ -133,6 +206,7 @@ def localize(
     modules: int | None = None,
     *,
     partition: Partition | Cut | None = None,
+    groups: int | None = None,
     example: Tensor | None = None,
     seed: int = 0,
 ) -> LocalNetwork:
@@ -141,6 +215,7 @@ def localize(
     ``model`` is a Backbone, or any classification network with an ``example`` batch (B, C, H, W): its own modules and
     weights are then used in place (``backbones.module.wrap``). ``modules=K`` takes the papers' table for this network
     (or says which Ks there are), equal MACs for a foreign one; ``partition`` takes any cut or explicit spans instead.
+    ``groups=G`` cuts the modules into G neuron groups, where the method takes them (GNDGL).
     Initial weights are a function of ``seed`` and the names of blocks; a foreign network keeps its own.
 
     Raises LocalgradError when the network cannot be cut, or the cut does not fit the network or the method.
@@ -163,6 +238,7 @@ def localize(
         )
     else:
         backbone = wrap(model, example)
+    method = regrouped(method, groups)
     spans = find_partition(backbone, method, modules, partition)
     check_wrapped(backbone, spans)
     return LocalNetwork(backbone, method.units(backbone, spans), seed=seed)

@@ -8,7 +8,7 @@ Shape legend, used everywhere: B batch, C channels, H height, W width, K classes
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -32,6 +32,30 @@ class Block(Protocol):
 
     def shape(self, shape: Shape) -> Shape:
         """Shape of the output of one sample, given the shape of its input."""
+        ...
+
+
+@runtime_checkable
+class GroupableBlock(Block, Protocol):
+    """A block whose output channels can be made by several neuron groups, each with weights of its own (GN-DGL)."""
+
+    def group(self, in_channels: int, start: int, stop: int) -> Block:
+        """The block of one group: it makes output channels ``start`` to ``stop`` (exclusive) only.
+
+        It reads ``in_channels``: all that the block reads, or those that the group itself made in the block before.
+        """
+        ...
+
+
+@runtime_checkable
+class FusableBlock(Block, Protocol):
+    """A block whose neuron groups, all of the same size, can run as one block of grouped convolutions."""
+
+    def fused(self, groups: int, *, reads_all: bool) -> Block:
+        """All groups of the block as one: ``reads_all`` says whether each reads the whole input or its own channels.
+
+        Its parameters and buffers are those of the groups, concatenated along the first axis.
+        """
         ...
 
 
@@ -65,6 +89,11 @@ class Backbone:
     ``constructor`` (a function of ``localgrad.backbones``) and ``arguments`` are enough to make the same network again.
     ``block_names`` are dotted paths; the built network is a nested ``nn.Sequential`` under these names. With a
     ``source`` the network is that module itself: it keeps its weights and names, and only auxnets are initialised.
+    ``halve_on`` is for auxiliary networks made from later blocks: these halve their maps as often as the blocks they
+    copy lie behind halvings of the network's own ("size"), or wherever the width changes ("width", VGGs).
+    ``initialise_aux`` draws the weights of auxiliary networks where that differs from ``initialise``.
+    ``changed_from`` is the Backbone that this one was made from, when a method gave it another head or had spans of it
+    made by neuron groups; ``grouped_spans`` are then those with groups.
     """
 
     name: str
@@ -78,6 +107,10 @@ class Backbone:
     initialise: Initialiser
     source: Source | None = None
     constructor: str | None = None
+    halve_on: Literal["size", "width"] = "size"
+    initialise_aux: Initialiser | None = None
+    changed_from: "Backbone | None" = None
+    grouped_spans: tuple["Span", ...] = ()
 
     def shapes(self, image: Shape | None = None) -> tuple[Shape, ...]:
         """Shape of one sample after every block."""
@@ -88,16 +121,21 @@ class Backbone:
         return tuple(shapes)
 
     def facts(self) -> dict[str, object]:
-        """Constructor facts as plain data."""
-        return {"name": self.name, "constructor": self.constructor, **dict(self.arguments)}
+        """Constructor facts as plain data, and what was changed since: the groups, the head."""
+        facts: dict[str, object] = {"name": self.name, "constructor": self.constructor, **dict(self.arguments)}
+        if self.grouped_spans:
+            facts["grouped_spans"] = [[span.start, span.stop, list(span.groups)] for span in self.grouped_spans]
+        if self.changed_from is not None and self.head != self.changed_from.head:
+            facts["changed_head"] = self.head
+        return facts
 
 
 @dataclass(frozen=True)
 class Span:
     """Blocks ``start`` to ``stop`` (exclusive) of a backbone; may be empty.
 
-    ``groups`` are the channel counts of the neuron groups that the span is cut into; ``()`` is one group of all
-    channels.
+    ``groups`` are the channel counts, at the end of the span, of the neuron groups that it is cut into; the widths
+    inside the span are cut in the same proportion. ``()`` is one group of all channels.
     """
 
     start: int

@@ -1,7 +1,8 @@
 """A unit: body of one span (and group), its objectives, its step. Borders are detached here and nowhere else."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import groupby
 from typing import final
 
 import torch
@@ -27,8 +28,8 @@ class Unit(nn.Module):
     """Body and objectives of one span, or of one neuron group of it.
 
     ``body`` maps h_BCHW of the unit before to its own; ``auxnets`` holds an auxiliary network per objective; ``aux`` is
-    the auxiliary network, or all of them when there are several. ``sources`` are the blocks of the network that parts
-    of the auxiliary networks follow, in the order of ``spec.follows``: another unit's modules, which are read only.
+    the auxiliary network, or all of them when there are several. ``sources`` are what parts of the auxiliary networks
+    follow, in the order of ``spec.follows``: mostly blocks of another unit, which are read only.
     """
 
     def __init__(
@@ -72,8 +73,12 @@ class Unit(nn.Module):
         """What the auxiliary networks look at: the unit's own ``h``, or among the ``features`` of all its groups."""
         if not self.spec.shares_features:
             return h
-        own = self.spec.group
-        return torch.cat([h if group == own else feature.detach() for group, feature in enumerate(features)], 1)
+        spec = self.spec
+        parts = [feature.detach() for feature in features]
+        if spec.windows:
+            parts = [window(part, start, count) for part, (start, count) in zip(parts, spec.windows, strict=True)]
+        parts[spec.group] = h
+        return torch.cat(parts, 1)
 
     def outputs(self, h: Tensor, features: Sequence[Tensor] = ()) -> dict[str, Outputs]:
         """Outputs of the auxiliary networks by objective; a shared network runs once."""
@@ -106,7 +111,7 @@ class Unit(nn.Module):
         return total(sums), terms
 
     def follow(self) -> None:
-        """Move the parts that follow a block of the network towards it."""
+        """Move the parts of the auxiliary networks that follow something towards it."""
         with torch.no_grad():
             for follow, source in zip(self.spec.follows, self.sources, strict=True):
                 if follow.rate is None:
@@ -144,6 +149,34 @@ class Unit(nn.Module):
     def trained_parameters(self) -> Sequence[nn.Parameter]:
         """Parameters that this unit's update changes, body first."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+
+def window(feature: Tensor, start: int, count: int) -> Tensor:
+    """``count`` channels of h_BCHW from ``start`` on, going on at the first one where they end."""
+    stop, channels = start + count, feature.shape[1]
+    if stop <= channels:
+        return feature[:, start:stop]
+    return torch.cat([feature[:, start:], feature[:, : stop - channels]], 1)
+
+
+def spans(units: Sequence[Unit]) -> list[tuple[int, list[Unit]]]:
+    """The units span by span, each with the place of its first one: more than one unit where a span has groups."""
+    found, start = [], 0
+    for _, group in groupby(units, key=lambda unit: unit.spec.index):
+        members = list(group)
+        found.append((start, members))
+        start += len(members)
+    return found
+
+
+def forward_units(units: Sequence[Unit], x: Tensor) -> Iterator[tuple[Unit, Tensor, list[Tensor]]]:
+    """Every unit with its body's output for the images ``x`` and those of all groups of its span."""
+    h = x
+    for _, members in spans(units):
+        features = [unit(h) for unit in members]
+        for unit, own in zip(members, features, strict=True):
+            yield unit, own, features
+        h = features[0] if len(features) == 1 else torch.cat(features, 1)
 
 
 def total(sums: Mapping[str, Tensor]) -> Tensor:
@@ -192,15 +225,18 @@ class Work:
         self.top = self.h
         return self.h.detach()
 
+    def take(self, h_in: Tensor, h: Tensor) -> None:
+        """Take the output of a body that ran together with others; ``learn_top`` gives the gradient at it."""
+        self.h_in, self.h = h_in, h
+        self.cut_top()
+
     def look(self, features: Sequence[Tensor] = ()) -> Tensor | None:
         """Run the auxiliary networks; return the logits, detached, where the groups of the span share them."""
-        if self.part.index == 0:
-            self.unit.follow()
         with self._drawing(), self.update.autocast(self.device):
             self.outputs = self.unit.outputs(self.top, features)
         if not self.unit.spec.shares_outputs:
             return None
-        return next(iter(self.outputs.values()))["logits"].detach()
+        return next(outputs["logits"] for outputs in self.outputs.values() if "logits" in outputs).detach()
 
     def _losses(self) -> tuple[dict[str, Tensor], Terms]:
         sums, terms = self.unit.losses(self.outputs, self.batch)
@@ -210,30 +246,48 @@ class Work:
 
     def learn(self, logits: Sequence[Tensor] = ()) -> Terms:
         """Losses and backward pass; ``logits`` are those of all groups of the span, where they are shared."""
+        _, terms = self._learn(logits, None)
+        return terms
+
+    def learn_top(self, logits: Sequence[Tensor] = ()) -> tuple[Tensor, Terms]:
+        """The same down to the body's output only: the gradient there, and the terms."""
+        cotangent, terms = self._learn(logits, self.top)
+        assert cotangent is not None  # every auxiliary network reads its unit's output
+        return cotangent, terms
+
+    def _learn(self, logits: Sequence[Tensor], wanted: Tensor | None) -> tuple[Tensor | None, Terms]:
         if self.unit.spec.shares_outputs:
             others = torch.stack([one for group, one in enumerate(logits) if group != self.unit.spec.group])
             self.outputs = {name: {**outputs, "others": others} for name, outputs in self.outputs.items()}
         with self._drawing():
             with self.update.autocast(self.device):
                 sums, terms = self._losses()
-            self.update.backward(total(sums))
-        return terms
+            return self.update.backward(total(sums), wanted), terms
 
     def cut_top(self) -> None:
         """Let the auxiliary networks look at a copy of the output, whose gradients ``cotangents`` hands out."""
         self.top = self.h.detach().requires_grad_()
 
-    def cotangents(self) -> tuple[dict[str, Tensor], Terms]:
-        """Backward pass through the auxiliary networks alone: gradients at the body's output by objective."""
-        found: dict[str, Tensor] = {}
+    def cotangents(self) -> tuple[dict[int, Tensor], Terms]:
+        """Backward pass through the auxiliary networks alone: gradients at the body's output by reach.
+
+        Losses that go down equally far go together. The graphs of the auxiliary networks are freed.
+        """
+        found: dict[int, Tensor] = {}
         with self._drawing():
             with self.update.autocast(self.device):
                 sums, terms = self._losses()
-            last = next(reversed(sums))
-            for name, value in sums.items():
-                cotangent = self.update.backward(value, self.top, retain_graph=name != last)
-                assert cotangent is not None  # every auxiliary network reads its unit's output
-                found[name] = cotangent
+            by_reach: dict[int, list[str]] = {}
+            for objective in self.unit.spec.objectives:
+                by_reach.setdefault(objective.reach, []).append(objective.name)
+            for reach, names in by_reach.items():
+                value = total({name: sums.pop(name) for name in names})
+                waiting = {self.unit.auxnets[name] for name in sums}
+                again = not waiting.isdisjoint(self.unit.auxnets[name] for name in names)
+                cotangent = self.update.backward(value, self.top, retain_graph=again)
+                if cotangent is not None:
+                    found[reach] = cotangent
+        del self.outputs, self.top
         return found, terms
 
     def below(self, cotangent: Tensor) -> Tensor:
@@ -245,9 +299,10 @@ class Work:
         """Add the gradients of the body's parameters for the sum of all cotangents, and free the graph."""
         if parameters := [parameter for parameter in self.unit.body.parameters() if parameter.requires_grad]:
             self.update.pull(self.h, cotangent, parameters)
-        del self.h, self.top, self.outputs, self.h_in
+        del self.h, self.h_in
 
     def apply(self) -> None:
-        """Update the weights, after the last part of a mini-batch."""
+        """Update the weights, after the last part of a mini-batch; what follows blocks of the network moves first."""
         if self.part.last:
+            self.unit.follow()
             self.update.apply()

@@ -50,7 +50,7 @@ def test_keys_name_every_tensor_once(method: Method) -> None:
     assert own == set(map(id, net.parameters()))
 
 
-@every_method("state_dict")
+@every_method("one set of names")
 def test_model_keys_do_not_depend_on_the_partition(method: Method) -> None:
     backbone = tiny_resnet()
     expected = [key for key in localize(backbone, Backprop()).state_dict() if key.startswith("model.")]
@@ -152,6 +152,6 @@ def test_train_and_eval_reach_units(method: Method) -> None:
 def test_method_declares_what_its_units_do(method: Method) -> None:
     net = localized(method)
     assert net.needs == method.needs
-    assert {objective.reach for unit in net.units for objective in unit.spec.objectives} == {method.reach}
+    assert max(objective.reach for unit in net.units for objective in unit.spec.objectives) == method.reach
     assert hash(method) == hash(copy.deepcopy(method))
     assert method == copy.deepcopy(method)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from localgrad import Batch, LocalNetwork, localize
 from localgrad.data import Loader, Split
-from localgrad.methods import DGL, Backprop
+from localgrad.methods import DGL, GNDGL, Backprop
 from localgrad.train import evaluate
 from tests.conftest import changed, copy_of, tiny_resnet
 
@@ -59,9 +59,26 @@ def test_every_unit_is_judged_by_its_own_head() -> None:
     assert found.units[len(expected) - 1] == found.top1
 
 
+def test_ensembles_beside_the_networks_own_accuracy() -> None:
+    net = localize(tiny_resnet(classes=7), GNDGL(), 7)
+    net.train()
+    net(torch.randn(16, 3, 8, 8))
+    found, data = evaluate(net, loader(10)), loader(23).batch(0, 0)
+    net.eval()
+    with torch.no_grad():
+        expected = {
+            mode: pytest.approx(100 * (net.ensemble(data.x, mode).argmax(1) == data.y).double().mean().item())
+            for mode in ("layerwise", "last")
+        }
+    assert found.ensemble == found.row()["ensemble"] == expected
+    assert len(found.units) == len(net.units) == 15
+    assert found.units[14] == found.top1
+
+
 def test_backprop_has_one_head() -> None:
     found = evaluate(localize(tiny_resnet(), Backprop()), loader(10, classes=4))
     assert found.units == {0: found.top1}
+    assert "ensemble" not in found.row()
     assert found.top5 == 100.0  # four classes
 
 

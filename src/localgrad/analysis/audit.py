@@ -57,6 +57,7 @@ def audit(net: LocalNetwork, batch: Batch) -> Audit:
 
     The matrix is what autograd answers, not what a method declares. A second pass with other labels shows which losses
     read them. ``net``, its gradients and buffers and the random states stay as they are; ``batch`` is on its device.
+    Neuron groups step on their own here, also those that a runtime may fuse: one graph of all reaches all.
 
     Raises LocalgradError when the batch does not fit the network.
     """

@@ -11,33 +11,49 @@ from typing import final
 
 from torch import Tensor, nn
 
-from localgrad.blocks import ConvBNReLU, PooledLinear, conv_shape, he_fan_out
+from localgrad.blocks import ConvBNReLU, PooledLinear, check_group, conv_shape, he_fan_out
 from localgrad.errors import LocalgradError
 from localgrad.spec import Backbone, Shape
 
 
 @final
 class BasicBlockModule(nn.Module):
-    """relu(bn(conv(relu(bn(conv(x))))) + shortcut(x)), h_BCHW to h_BCHW."""
+    """relu(bn(conv(relu(bn(conv(x))))) + shortcut(x)), h_BCHW to h_BCHW.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
+    ``projects``: the shortcut is a 1x1 convolution; else the channels ``passes`` of the input, None being all.
+    ``groups`` are those of the convolutions, ``groups_in`` of the ones that read the input.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        groups: int,
+        *,
+        groups_in: int,
+        projects: bool,
+        passes: tuple[int, int] | None,
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, groups=groups, bias=False)
+        self.passes = passes
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, groups=groups_in, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, groups=groups, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.shortcut: nn.Module | None = None
-        if stride != 1 or in_channels != out_channels:
-            conv = nn.Conv2d(in_channels, out_channels, 1, stride, groups=groups, bias=False)
+        if projects:
+            conv = nn.Conv2d(in_channels, out_channels, 1, stride, groups=groups_in, bias=False)
             self.shortcut = nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(out_channels)))
         self.relu2 = nn.ReLU(inplace=True)
 
     def forward(self, h_BCHW: Tensor) -> Tensor:
         """One residual block."""
         out = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(h_BCHW)))))
+        passed = h_BCHW if self.passes is None else h_BCHW[:, self.passes[0] : self.passes[1]]
         # In place: BatchNorm's backward needs its input, not its output.
-        out += h_BCHW if self.shortcut is None else self.shortcut(h_BCHW)
+        out += passed if self.shortcut is None else self.shortcut(h_BCHW)
         result: Tensor = self.relu2(out)
         return result
 
@@ -45,20 +61,59 @@ class BasicBlockModule(nn.Module):
 @final
 @dataclass(frozen=True)
 class BasicBlock:
-    """Spec of a residual block of two 3x3 convolutions."""
+    """Spec of a residual block of two 3x3 convolutions.
+
+    The shortcut is a 1x1 convolution where the shape changes, unless ``projects`` says otherwise. The rest is for
+    neuron groups: ``passes`` are the channels of the input, start to stop, that an identity shortcut passes (None:
+    all); ``mixes``: the convolutions that read the input have one group, whatever ``groups`` is.
+    """
 
     in_channels: int
     out_channels: int
     stride: int = 1
     groups: int = 1
+    projects: bool | None = None
+    passes: tuple[int, int] | None = None
+    mixes: bool = False
 
     def build(self) -> nn.Module:
         """A BasicBlockModule."""
-        return BasicBlockModule(self.in_channels, self.out_channels, self.stride, self.groups)
+        return BasicBlockModule(
+            self.in_channels,
+            self.out_channels,
+            self.stride,
+            self.groups,
+            groups_in=1 if self.mixes else self.groups,
+            projects=self._projects(),
+            passes=self.passes,
+        )
+
+    def _projects(self) -> bool:
+        changes = self.stride != 1 or self.in_channels != self.out_channels
+        return changes if self.projects is None else self.projects
 
     def rebuild(self, *, in_channels: int, stride: int, groups: int = 1) -> "BasicBlock":
         """The same block for another input."""
-        return replace(self, in_channels=in_channels, stride=stride, groups=groups)
+        return replace(
+            self, in_channels=in_channels, stride=stride, groups=groups, projects=None, passes=None, mixes=False
+        )
+
+    def group(self, in_channels: int, start: int, stop: int) -> "BasicBlock":
+        """The block of a neuron group: makes output channels ``start`` to ``stop`` only, from ``in_channels``.
+
+        A group that reads all channels has a convolution shortcut where the block has one, from all of them; an
+        identity shortcut passes the group's own. Raises LocalgradError for channels that the block does not have.
+        """
+        check_group(start, stop, self.out_channels, "BasicBlock")
+        reads_all = in_channels == self.in_channels and stop - start < self.out_channels
+        passes = (start, stop) if reads_all and not self._projects() else None
+        return replace(
+            self, in_channels=in_channels, out_channels=stop - start, projects=self._projects(), passes=passes
+        )
+
+    def fused(self, groups: int, *, reads_all: bool) -> "BasicBlock":
+        """All neuron groups of the block as one."""
+        return replace(self, groups=groups, mixes=reads_all)
 
     def shape(self, shape: Shape) -> Shape:
         """(C, H, W) of the output."""

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from localgrad.cost.fake import blank_batch, fake_tensors
 from localgrad.count import weightless_copy
-from localgrad.network import LocalNetwork
+from localgrad.network import LocalNetwork, build_model
 from localgrad.runtime.units import step_units
 from localgrad.spec import Shape
 from localgrad.update import take_gradient
@@ -45,7 +45,10 @@ class _Backward:
 @final
 @dataclass(frozen=True)
 class StepMacs:
-    """MACs per sample by operator: of every unit's step, of the plain network's forward pass and of both its passes."""
+    """MACs per sample by operator: of every unit's step, of the plain network's forward pass and of both its passes.
+
+    ``end_to_end`` is of the network before neuron groups or another head came into it.
+    """
 
     units: tuple[Counter[str], ...]
     inference: Counter[str]
@@ -74,6 +77,10 @@ def step_macs(net: LocalNetwork, image: Shape) -> StepMacs:
             out = copied(batch.x)
             inference = _per_sample(counter)
             out.sum().backward()
+        if net.backbone.changed_from is not None:
+            model, _ = build_model(net.backbone.changed_from, seed=0)
+            with FlopCounterMode(display=False) as counter:
+                model(batch.x).sum().backward()
     return StepMacs(tuple(counted), inference, _per_sample(counter))
 
 

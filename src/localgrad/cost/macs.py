@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final, get_args
 
+import torch
 from torch import Tensor, nn
 
 from localgrad.cost.fake import image_of
 from localgrad.cost.flops import step_macs
 from localgrad.count import count_macs, forward_macs, weightless_copy
 from localgrad.errors import LocalgradError, nearest
-from localgrad.network import LocalNetwork
+from localgrad.network import LocalNetwork, build_model
 from localgrad.spec import Shape
-from localgrad.unit import Unit
+from localgrad.unit import Unit, spans
 
 Count = Literal["papers", "torch"]
 """``papers``: forward pass of one sample in evaluation mode, as ptflops counts for the papers' columns (``count.py``).
@@ -63,8 +64,10 @@ class NodeMacs:
 class Macs:
     """MACs of a LocalNetwork per sample. ``count`` says by which convention, ``image`` (C, H, W) for which input.
 
-    ``inference_by_kind`` is the forward pass of the plain network; ``end_to_end`` what training it as a whole costs in
-    the same convention: its forward pass for papers, forward and backward for torch.
+    ``parts`` has an entry per unit. ``inference_by_kind`` is the forward pass of the plain network; ``end_to_end`` what
+    training it as a whole costs in the same convention, without neuron groups and with its own head: its forward pass
+    for papers, forward and backward for torch. ``alone`` is the unit without blocks, a classifier of its own, if the
+    convention gives it no node.
     """
 
     count: Count
@@ -72,11 +75,20 @@ class Macs:
     parts: Mapping[Key, NodeMacs]
     inference_by_kind: Mapping[str, int]
     end_to_end: int
+    alone: Key | None = None
 
     @property
     def nodes(self) -> dict[Key, int]:
-        """``{(k, g): MACs}``."""
-        return {key: part.total for key, part in self.parts.items()}
+        """``{(k, g): MACs}``. A classifier of its own counts in every node of the module before it, as in the papers.
+
+        (methods.md 7.4: the last module's nodes contain the decoupled classifier; torch's count has a node for it.)
+        """
+        nodes = {key: part.total for key, part in self.parts.items() if key != self.alone}
+        if self.alone is not None:
+            for key in nodes:
+                if key[0] == self.alone[0] - 1:
+                    nodes[key] += self.parts[self.alone].total
+        return nodes
 
     @property
     def max_node(self) -> int:
@@ -92,6 +104,11 @@ class Macs:
     def total(self) -> int:
         """MACs of all nodes."""
         return sum(self.nodes.values())
+
+    @property
+    def inference_speedup(self) -> float:
+        """How much less the network computes than the one without neuron groups: ``end_to_end / inference``."""
+        return self.end_to_end / self.inference
 
     @property
     def speedup(self) -> float:
@@ -118,19 +135,53 @@ def macs(net: LocalNetwork, image: Sequence[int] | None = None, count: Count = "
     meta = weightless_copy(net, "meta")
     inference, _ = count_macs(meta.model, shape)
     parts: dict[Key, NodeMacs] = {}
-    shape_in, shapes_out = shape, dict[Key, Shape]()
-    for key, unit in keyed_units(meta):
-        before = [out for (k, _), out in shapes_out.items() if k == key[0] - 1]
-        if before:  # all groups of a span read all channels of the span before
-            shape_in = (sum(out[0] for out in before), *before[0][1:])
-        body, shapes_out[key] = count_macs(unit.body, shape_in)
-        heads, auxnets = heads_and_auxnets(meta, unit)
-        aux: Counter[str] = Counter()
-        for modules, counts in ((heads, body), (auxnets, aux)):
-            for module in modules:
-                counts.update(forward_macs(module, shapes_out[key])[0])
-        parts[key] = _node(meta, unit, body + aux, aux)
-    return Macs("papers", shape, parts, inference, inference.total())
+    shape_in, units = shape, meta.unit_list()
+    for _, members in spans(units):
+        bodies = _bodies(members, shape_in)
+        channels = [out[0] for _, out in bodies]
+        counted: list[tuple[object, Counter[str]]] = []
+        for unit, (body, out) in zip(members, bodies, strict=True):
+            heads, auxnets = heads_and_auxnets(meta, unit)
+            seen = (unit.spec.sees(channels), *out[1:])
+            # Groups with equal auxiliary networks are counted once.
+            alike = (seen, tuple(objective.aux for objective in unit.spec.objectives))
+            aux = next((counts for key, counts in counted if key == alike), None)
+            if aux is None:
+                aux = _counted(auxnets, seen)
+                counted.append((alike, aux))
+            parts[unit.spec.index, unit.spec.group] = _node(meta, unit, body + _counted(heads, seen) + aux, aux)
+        # All groups of a span read all channels of the span before.
+        shape_in = (sum(channels), *bodies[0][1][1:])
+    alone = (units[-1].spec.index, 0) if len(units) > 1 and len(units[-1].span) == 0 else None
+    return Macs("papers", shape, parts, inference, _end_to_end(net, shape, inference), alone)
+
+
+def _bodies(members: Sequence[Unit], shape: Shape) -> list[tuple[Counter[str], Shape]]:
+    """MACs and output shape of the body of every group of a span; groups of one size cost the same."""
+    found: dict[int, tuple[Counter[str], Shape]] = {}
+    sizes = members[0].span.groups if len(members) > 1 else (0,)
+    for unit, size in zip(members, sizes, strict=True):
+        if size not in found:
+            found[size] = count_macs(unit.body, shape)
+    return [found[size] for size in sizes]
+
+
+def _counted(modules: Sequence[nn.Module], shape: Shape) -> Counter[str]:
+    """MACs of modules that all read features of ``shape``."""
+    counts: Counter[str] = Counter()
+    for module in modules:
+        counts.update(forward_macs(module, shape)[0])
+    return counts
+
+
+def _end_to_end(net: LocalNetwork, shape: Shape, inference: Counter[str]) -> int:
+    """Forward MACs of the network before neuron groups or another head came into it."""
+    dense = net.backbone.changed_from
+    if dense is None:
+        return inference.total()
+    with torch.device("meta"):
+        model, _ = build_model(dense, seed=0)
+    return count_macs(model, shape)[0].total()
 
 
 def _torch(net: LocalNetwork, shape: Shape) -> Macs:

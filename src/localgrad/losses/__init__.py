@@ -1,5 +1,12 @@
 """Pure loss equations, one file per kind: ``(outputs of the auxiliary network, batch) -> named scalars``."""
 
+from localgrad.losses.contrast import supcon_loss as supcon_loss
+from localgrad.losses.contrast import supervised_contrast as supervised_contrast
+from localgrad.losses.diversity import Diversity as Diversity
+from localgrad.losses.diversity import diversity as diversity
+from localgrad.losses.reconstruction import reconstruction as reconstruction
+from localgrad.losses.similarity import SimilarityMatching as SimilarityMatching
+from localgrad.losses.similarity import similarity_matrix as similarity_matrix
 from localgrad.losses.task import cross_entropy as cross_entropy
 from localgrad.losses.types import Loss as Loss
 from localgrad.losses.types import Outputs as Outputs

@@ -18,6 +18,7 @@ from localgrad.runtime.checks import (
     check_single_row,
     check_trainable,
 )
+from localgrad.runtime.fused import fused_spans
 from localgrad.runtime.overlap import Overlap, check_draws
 from localgrad.runtime.units import step_units
 from localgrad.spec import Batch, Shape
@@ -68,6 +69,7 @@ class Sequential:
         check_settings(net, optimizer, update, precision, accumulate, clip, workers)
         check_engine(net, Precision(precision), workers)
         self.net = net
+        self.fused_spans = fused_spans(net)
         self.overlap = Overlap(workers, private=net.backbone.source is not None) if workers > 1 else None
         self.draws_checked = False
         self.precision = Precision(precision)
@@ -139,7 +141,7 @@ class Sequential:
                 check_draws(units, batch)
                 self.draws_checked = True
             return self.overlap.step(units, self.updates, batch, part)
-        return step_units(units, self.updates, batch, part)
+        return step_units(units, self.updates, batch, part, fused=self.fused_spans)
 
     def set_lr(self, lr: float) -> None:
         """Set the learning rate of every parameter group."""

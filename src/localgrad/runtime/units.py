@@ -1,19 +1,24 @@
 """One mini-batch through all units in one process: units of their own, neuron groups of a span, cascades."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import groupby
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from localgrad.runtime.cascades import Passed, Watch, step_cascades
+from localgrad.runtime.fused import FusedSpan, step_fused
 from localgrad.spec import Batch
-from localgrad.unit import Terms, Unit, Work
+from localgrad.unit import Terms, Unit, Work, spans
 from localgrad.update import WHOLE, Part, Update
 
 Around = Callable[[int], AbstractContextManager[object]]
 """A context for the work of unit i, by its place in the list of units."""
+
+
+NOT_FUSED: Mapping[int, FusedSpan] = {}
+"""No span's groups run as one."""
 
 
 def nothing_around(_: int) -> AbstractContextManager[object]:
@@ -26,16 +31,6 @@ def largest_reach(units: Sequence[Unit]) -> int:
     return max(unit.spec.reach for unit in units)
 
 
-def spans(units: Sequence[Unit]) -> list[tuple[int, list[Unit]]]:
-    """The units span by span, each with the place of its first one: more than one unit where a span has groups."""
-    found, start = [], 0
-    for _, group in groupby(units, key=lambda unit: unit.spec.index):
-        members = list(group)
-        found.append((start, members))
-        start += len(members)
-    return found
-
-
 def step_units(
     units: Sequence[Unit],
     updates: Sequence[Update],
@@ -45,46 +40,59 @@ def step_units(
     around: Around = nothing_around,
     watch: Watch | None = None,
     passed: Passed | None = None,
+    fused: Mapping[int, FusedSpan] = NOT_FUSED,
 ) -> dict[int, Terms]:
     """Train every unit on one mini-batch (or a part of it); returns the loss terms of each.
 
     ``around(i)`` is entered whenever unit i works; ``watch`` is told where the gradients of cascades arrive,
-    ``passed(i, h)`` what unit i hands on. No output is kept longer than the next span needs it.
+    ``passed(i, h)`` what unit i hands on; neuron groups of ``fused`` spans run as one. No output is
+    kept longer than the next span needs it.
     """
     if largest_reach(units) > 1:
         return step_cascades(units, updates, batch, part, around, watch, passed)
     h, terms = batch.x, dict[int, Terms]()
     for start, members in spans(units):
-        if len(members) == 1:
-            with around(start):
-                h, terms[start] = members[0].step(h, batch, updates[start], part)
-            if passed is not None:
-                passed(start, h)
-            continue
-        works = [Work(unit, batch, updates[start + g], part) for g, unit in enumerate(members)]
-        features, logits = [], []
-        for g, work in enumerate(works):
-            with around(start + g):
-                features.append(work.forward(h))
-        for g, work in enumerate(works):
-            with around(start + g):
-                logits.append(work.look(features))
-        shared = [one for one in logits if one is not None]
-        for g, work in enumerate(works):
-            with around(start + g):
-                terms[start + g] = work.learn(shared)
-                work.apply()
-            if passed is not None:
-                passed(start + g, features[g])
-        h = torch.cat(features, 1)
+        # What the span before made is in `h`; its groups' own tensors go.
+        outputs, learnt = list[Tensor](), list[Terms]()
+        work_of = partial(Work, batch=batch, part=part)
+        pairs = list(zip(members, updates[start:], strict=False))
+        inside = [partial(around, start + g) for g in range(len(members))]
+        if start in fused:
+            h, learnt = step_fused(fused[start], [work_of(unit, update=update) for unit, update in pairs], h)
+            outputs = list(h.chunk(len(members), 1))
+        elif any(unit.spec.shares_features or unit.spec.shares_outputs for unit in members):
+            outputs, learnt = step_in_phases([work_of(unit, update=update) for unit, update in pairs], h, inside)
+            h = torch.cat(outputs, 1)
+        else:
+            # One group after the other: the activations of one are alive at a time.
+            for (unit, update), entered in zip(pairs, inside, strict=True):
+                with entered():
+                    own, own_terms = unit.step(h, batch, update, part)
+                outputs.append(own)
+                learnt.append(own_terms)
+            h = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
+        terms |= dict(enumerate(learnt, start))
+        if passed is not None:
+            for place, made in enumerate(outputs, start):
+                passed(place, made)
     return terms
 
 
-def forward_units(units: Sequence[Unit], x: Tensor) -> Iterator[tuple[Unit, Tensor, list[Tensor]]]:
-    """Every unit with its body's output for the images ``x`` and those of all groups of its span."""
-    h = x
-    for _, members in spans(units):
-        features = [unit(h) for unit in members]
-        for unit, own in zip(members, features, strict=True):
-            yield unit, own, features
-        h = features[0] if len(features) == 1 else torch.cat(features, 1)
+def step_in_phases(
+    works: Sequence[Work], h: Tensor, inside: Sequence[Callable[[], AbstractContextManager[object]]]
+) -> tuple[list[Tensor], list[Terms]]:
+    """One step of groups that send each other features or logits: the detached output and the loss terms of each."""
+    pairs = list(zip(works, inside, strict=True))
+    features, logits, terms = list[Tensor](), list[Tensor](), list[Terms]()
+    for work, entered in pairs:
+        with entered():
+            features.append(work.forward(h))
+    for work, entered in pairs:
+        with entered():
+            sent = work.look(features)
+        logits += [] if sent is None else [sent]
+    for work, entered in pairs:
+        with entered():
+            terms.append(work.learn(logits))
+            work.apply()
+    return features, terms
