@@ -19,9 +19,13 @@ lists, or FILE.py:FUNCTION, or MODULE:FUNCTION: a function that returns a Run. R
 `localgrad train RECIPE --help` shows the options of a recipe, `localgrad train --resume --help` those of
 continuing.""",
     "cost": """usage: localgrad cost RECIPE [options]
+       localgrad cost --all [options]
+       localgrad cost --table gndgl|auglocal [options]
 
 MACs, parameters and live memory of a recipe beside those of backpropagation, without training. The options are those
-of `localgrad train RECIPE`, such as --depth, --modules and --batch-size; `localgrad cost RECIPE --help` shows them.""",
+of `localgrad train RECIPE`, such as --depth, --modules and --batch-size; `localgrad cost RECIPE --help` shows them.
+--all puts every method side by side, --table prints a paper's table of arithmetic; `localgrad cost --all --help` says
+more.""",
     "audit": """usage: localgrad audit RECIPE [options]
 
 Which loss reaches the parameters of which unit, found by running a step; exit status 1 when that is not what the
@@ -67,10 +71,13 @@ def find_verb(word: str) -> Callable[[Sequence[str]], int]:
         from localgrad.cli import inspecting  # noqa: PLC0415
 
         return {"cost": inspecting.cost, "audit": inspecting.audit}[word]
+    if word == "recipes":
+        from localgrad.cli import listing  # noqa: PLC0415
+
+        return listing.recipes
     from localgrad.cli import training  # noqa: PLC0415
 
     return {
-        "recipes": training.recipes,
         "train": training.train,
         "evaluate": training.evaluate,
         "export": training.export,
@@ -83,13 +90,14 @@ def usage() -> str:
 
 Train PyTorch networks with local learning: every unit has its own loss, no gradient crosses a border.
 
-  recipes                        list what can be trained
+  recipes [--paper NAME]         list what can be trained, by paper and table, with the papers' figures
   train RECIPE [options]         train a recipe: digits.auglocal --depth 3 --seed 1, or your own FILE.py:FUNCTION
   train --resume RUN             continue a run from its last checkpoint, bit for bit
   compare RECIPE... [options]    train several recipes with several seeds, print one table
   evaluate RUN                   accuracy of a run on its test split, network and units
   export RUN -o FILE             the trained network alone, as safetensors
   cost RECIPE [options]          MACs, parameters and live memory beside backpropagation, without training
+  cost --all                     the same of every method, side by side
   audit RECIPE [options]         which loss reaches which unit, found by machine
   report RUN... -o FILE          one HTML page about runs
 

@@ -6,6 +6,7 @@ import torch
 
 from localgrad.analysis import audit as run_audit
 from localgrad.cli.options import run_from_words, split_recipe
+from localgrad.cli.paper_costs import paper_costs
 from localgrad.cli.tables import console, cost_legend, cost_rows
 from localgrad.cost import cost_table
 from localgrad.methods import Backprop, Checkpointing
@@ -17,6 +18,8 @@ Words = Sequence[str]
 
 def cost(words: Words) -> int:
     """What a recipe will need, beside backpropagation: units, parameters, MACs, live memory."""
+    if words and words[0].partition("=")[0] in ("--all", "--table"):
+        return paper_costs(words)
     reference, rest = split_recipe("cost", words)
     run = run_from_words("cost", reference, rest)
     with torch.device("meta"):
@@ -34,7 +37,12 @@ def cost(words: Words) -> int:
         update=run.update,
     )
     out = console()
-    out.print(cost_rows(rows, run))
+    image = "x".join(map(str, run.backbone.image))
+    title = (
+        f"{run.backbone.name}, images {image}, batch {run.batch_size}, {run.precision}, "
+        f"{type(run.optimizer).__name__}, update per {run.update}"
+    )
+    out.print(cost_rows(rows, title))
     out.print(cost_legend(), highlight=False)
     return 0
 

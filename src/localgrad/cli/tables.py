@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 
 from localgrad.cost import CostRow
-from localgrad.train import Run
 
 WIDTH = 120
 
@@ -18,13 +17,8 @@ def console() -> Console:
     return found if found.is_terminal else Console(width=WIDTH)
 
 
-def cost_rows(rows: Sequence[CostRow], run: Run) -> Table:
+def cost_rows(rows: Sequence[CostRow], title: str) -> Table:
     """What several networks cost, the first row being what ratios refer to."""
-    image = "x".join(map(str, run.backbone.image))
-    title = (
-        f"{run.backbone.name}, images {image}, batch {run.batch_size}, {run.precision}, "
-        f"{type(run.optimizer).__name__}, update per {run.update}"
-    )
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", expand=False)
     table.add_column("", no_wrap=True)
     for heading in ("units", "params", "aux params", "MMACs", "largest unit", "live MiB", "ratio"):

@@ -1,0 +1,56 @@
+"""``localgrad cost --all`` and ``--table``."""
+
+import pytest
+
+from .conftest import Localgrad
+
+
+def test_every_method_side_by_side(localgrad: Localgrad) -> None:
+    status, printed = localgrad("cost", "--all", "--modules", 8, "--batch-size", 16)
+    assert status == 0
+    assert "resnet32, K=8, images 3x32x32, batch 16, float32" in printed
+    rows = {line[:30].strip(): line.split() for line in printed.splitlines() if line[:30].strip()}
+    first = [name for name in rows if name in ("backprop", "checkpointing")]
+    assert first == ["backprop", "checkpointing"]
+    assert rows["backprop"][-1] == "1.000"
+    for name in (
+        "DGL (mlp-sr)",
+        "PredSim, block-wise",
+        "InfoPro (contrast)",
+        "GN-DGL, 2 groups",
+        "MLAAN",
+        "AugLocal, depth 6",
+    ):
+        assert 0 < float(rows[name][-1]) < 1.5, name
+
+
+def test_the_speedups_of_gndgl(localgrad: Localgrad) -> None:
+    status, printed = localgrad("cost", "--table", "gndgl")
+    assert status == 0
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["2", "1.894", "1.833", "3.674", "-", "-"] in lines
+    assert ["32", "-", "-", "1.338", "2.324", "4.336"] in lines
+
+
+def test_the_flops_of_auglocal(localgrad: Localgrad) -> None:
+    status, printed = localgrad("cost", "--table=auglocal", "--depths", "2,9", "--taus", "1,0.6")
+    assert status == 0
+    # The paper has 1.18 and 1.49 for d=9.
+    assert printed.splitlines()[-1].split() == ["9", "1.179", "1.488"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--table", "gndlg"), "localgrad cost: there is no table 'gndlg'. Did you mean gndgl?"),
+        (("--table",), "localgrad cost: there is no table ''."),
+        (("--table", "auglocal", "--depths", "2;3"), "--depths must be numbers with commas between them, got '2;3'."),
+        (("--table", "auglocal", "--depths", "2.5"), "--depths must be whole numbers, got 2.5."),
+        (("--table", "auglocal", "--depths", "1"), "AugLocal: depth counts the classifier"),
+        (("--all", "--modules", "5"), "modules=5: the papers have no split of resnet32 into 5 modules"),
+    ],
+)
+def test_what_cannot_be(localgrad: Localgrad, words: tuple[str, ...], told: str) -> None:
+    status, printed = localgrad("cost", *words)
+    assert status == 2
+    assert told in printed
