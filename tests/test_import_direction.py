@@ -21,7 +21,7 @@ LEVELS = (
     {"runtime"},
     {"analysis", "cost"},
     {"report", "train"},
-    {"exported", "recipes", "testing"},
+    {"exported", "paper_tables", "recipes", "testing"},
     {"compare"},
     {"cli"},
     {"__init__", "__main__"},

@@ -58,7 +58,7 @@ def test_the_file_holds_the_plain_network_only(run: Localgrad) -> None:
     assert names == set(net.model.state_dict())
     assert any(name.startswith("aux.") for name in net.state_dict())
     assert list(metadata) == ["localgrad"]
-    assert set(json.loads(metadata["localgrad"])) == {"format", "backbone"}
+    assert set(json.loads(metadata["localgrad"])) == {"format", "backbone", "checksum"}
 
 
 def test_plain_pytorch_can_load_it(run: Localgrad) -> None:

@@ -37,7 +37,7 @@ def file_bytes(document: Mapping[str, object], tensors: Mapping[str, Tensor]) ->
     written = json.loads(json.dumps(document))
     written[CHECKSUM] = checksum(written, whole)
     # One header entry only: the order of several is not fixed.
-    return save(whole, {"localgrad": json.dumps(written, sort_keys=True)})
+    return save(whole, {"localgrad": json.dumps(written)})
 
 
 def read_tensors(path: Path, formats: Collection[str], what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
