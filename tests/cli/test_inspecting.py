@@ -1,19 +1,10 @@
-"""``recipes``, ``cost`` and ``audit`` on small settings."""
+"""``cost`` and ``audit`` on small settings."""
 
 from pathlib import Path
 
 import pytest
 
-from localgrad.cli.recipes import built_in
 from tests.cli.conftest import Localgrad
-
-
-def test_recipes_lists_all_with_a_line_each(localgrad: Localgrad) -> None:
-    status, printed = localgrad("recipes")
-    assert status == 0
-    lines = [line.split(None, 1) for line in printed.splitlines()]
-    assert [name for name, _ in lines] == sorted(built_in())
-    assert all(text.endswith(".") for _, text in lines)
 
 
 def test_cost_puts_a_recipe_beside_backpropagation(localgrad: Localgrad) -> None:

@@ -1,19 +1,84 @@
-"""Every recipe of the package makes a Run that fits together, with the papers' settings."""
+"""Every recipe of the package makes a Run that fits together, with the papers' settings (methods.md 0.1 and cards)."""
 
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from localgrad import Run
 from localgrad.cli.recipes import built_in, find_recipe
-from localgrad.train import SGD, Cosine
+from localgrad.data import Augment
+from localgrad.errors import LocalgradError
+from localgrad.methods import DGL, MLAAN, AugLocal, InfoPro, PredSim
+from localgrad.methods.dgl import Head
+from localgrad.train import SGD, Adam, Cosine, GreedySpec, MultiStep, QueuedSpec
 from tests.data.conftest import Publish
 
 RECIPES = built_in()
-PAPERS = [name for name in RECIPES if "resnet" in name]
+PAPERS = [name for name in RECIPES if not name.startswith(("digits.", "folder."))]
+RESNETS = [f"{data}.{{}}_resnet{depth}" for data in ("cifar10", "cifar100", "svhn", "stl10") for depth in (32, 110)]
+METHODS = ("backprop", "checkpointing", "dgl", "auglocal", "predsim", "infopro", "mlaan")
+SMALL = ("cifar10", "cifar100", "svhn", "stl10", "mnist", "fashion_mnist", "kmnist")
+IMAGENET_METHODS = {
+    "vgg13": ("backprop", "dgl", "auglocal"),
+    "vgg19": ("dgl",),
+    "resnet34": ("backprop", "auglocal", "mlaan"),
+    "resnet101": ("backprop", "auglocal", "mlaan", "infopro"),
+    "resnet152": ("backprop", "dgl", "mlaan", "infopro"),
+}
+EXPECTED = {
+    *(one.format(method) for one in RESNETS for method in METHODS),
+    *(
+        f"{data}.{kind}_resnet32"
+        for data in ("cifar10", "cifar100", "imagenet32")
+        for kind in ("gndgl", "single_thread")
+    ),
+    *(f"imagenet32.{method}_resnet32" for method in ("backprop", "dgl", "infopro")),
+    *(f"{data}.{kind}_vgg19" for data in ("cifar10", "svhn") for kind in ("backprop", "dgl", "auglocal", "predsim")),
+    *(f"cifar10.{kind}_mobilenetv2" for kind in ("backprop", "auglocal")),
+    *(f"cifar10.{kind}_efficientnet_b0" for kind in ("backprop", "auglocal")),
+    *(f"cifar10.{kind}_regnetx_400mf" for kind in ("backprop", "auglocal")),
+    *(f"{data}.{method}_vgg8b" for method in ("predsim", "backprop") for data in SMALL),
+    *(f"{data}.{method}_vgg11b" for data in ("cifar10", "cifar100") for method in ("predsim", "backprop")),
+    "cifar10.gndgl_vgg6a",
+    *(f"cifar10.{kind}_{net}" for net in ("conv4", "conv6") for kind in ("dgl", "greedy_dgl")),
+    "cifar10.queued_dgl_conv6",
+    *(f"imagenet.{kind}_{network}" for network, kinds in IMAGENET_METHODS.items() for kind in kinds),
+}
+NESTEROV: dict[str, Any] = {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4, "decay_norm_and_bias": True}
+IMAGENET = {
+    "imagenet.backprop_vgg13": (0.1, 256, 90),
+    "imagenet.dgl_vgg13": (0.1, 256, 90),
+    "imagenet.auglocal_vgg13": (0.1, 256, 90),
+    "imagenet.backprop_resnet34": (0.4, 1024, 200),
+    "imagenet.auglocal_resnet34": (0.4, 1024, 200),
+    "imagenet.backprop_resnet101": (0.2, 512, 200),
+    "imagenet.auglocal_resnet101": (0.2, 512, 200),
+    "imagenet.infopro_resnet101": (0.4, 1024, 90),
+    "imagenet.backprop_resnet152": (0.4, 1024, 90),
+    "imagenet.infopro_resnet152": (0.4, 1024, 90),
+    "imagenet.mlaan_resnet34": (0.05, 128, 150),
+    "imagenet.mlaan_resnet101": (0.05, 128, 150),
+    "imagenet.mlaan_resnet152": (0.05, 128, 150),
+}
+ZERO_4 = Augment(4, "zero", flip=True)
+AUGMENTED = {
+    "cifar10": Augment(4, "reflect", flip=True),
+    "cifar100": Augment(4, "reflect", flip=True),
+    "svhn": Augment(2, "zero"),
+    "stl10": ZERO_4,
+    "imagenet32": ZERO_4,
+}
+NORMALISED = {
+    "cifar10": ([v / 255 for v in (125.3, 123.0, 113.9)], [v / 255 for v in (63.0, 62.1, 66.7)]),
+    "cifar100": ([v / 255 for v in (125.3, 123.0, 113.9)], [v / 255 for v in (63.0, 62.1, 66.7)]),
+    "svhn": ([0.5] * 3, [0.5] * 3),
+    "stl10": ([0.5] * 3, [0.5] * 3),
+    "imagenet32": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+}
 
 
 def make(name: str, tmp_path: Path) -> Run:
@@ -23,53 +88,226 @@ def make(name: str, tmp_path: Path) -> Run:
     return RECIPES[name](data_root=tmp_path / "images")
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_builds(name: str, tmp_path: Path) -> None:
-    run = make(name, tmp_path)
+def units(run: Run) -> int:
     with torch.device("meta"):
-        net = run.network()
-    assert all(parameter.is_meta for parameter in net.parameters())
+        return len(run.network().units)
+
+
+def test_all_experiments_of_the_papers_have_a_recipe() -> None:
+    assert set(PAPERS) == EXPECTED
+    digits = {f"digits.{method}" for method in (*METHODS, "gndgl")}
+    assert set(RECIPES) - EXPECTED == {*digits, "folder.backprop", "folder.dgl", "folder.auglocal"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_makes_a_run(name: str, tmp_path: Path) -> None:
+    run = make(name, tmp_path)
     assert json.loads(json.dumps(run.facts())) == run.facts()
     assert run.facts()["seed"] == 0
     assert run.out is None
 
 
+@pytest.mark.parametrize("kind", sorted({name.partition(".")[2] for name in RECIPES}))
+def test_every_kind_of_recipe_builds(kind: str, tmp_path: Path) -> None:
+    """One of those that differ in the data set only; ImageNet's are all of them."""
+    found = [name for name in RECIPES if name.partition(".")[2] == kind]
+    for name in {found[0], *(name for name in found if name.startswith(("imagenet.", "folder.")))}:
+        with torch.device("meta"):
+            net = make(name, tmp_path).network()
+        assert all(parameter.is_meta for parameter in net.parameters())
+
+
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_takes_epochs_seed_and_data_root(name: str) -> None:
-    parameters = inspect.signature(RECIPES[name]).parameters
+def test_every_recipe_says_what_its_options_are(name: str) -> None:
+    recipe = RECIPES[name]
+    parameters = inspect.signature(recipe).parameters
     assert {"epochs", "seed", "data_root"} <= parameters.keys()
-    assert ("modules" in parameters) == ("dgl" in name or "auglocal" in name)
-    text = inspect.getdoc(RECIPES[name]) or ""
+    assert ("download" in parameters) == (name.partition(".")[0] not in ("digits", "folder", "imagenet", "imagenet32"))
+    text = inspect.getdoc(recipe) or ""
     assert [p for p in parameters if f"\n    {p}: " not in text] == []
+    assert text.index("Args:") > 0 and text.partition("\n")[0].endswith(".")
+    assert f"{recipe.__module__.removeprefix('localgrad.recipes.')}.{recipe.__name__}" == name
 
 
-def test_all_data_sets_have_all_methods() -> None:
-    expected = {
-        f"{data}.{method}_resnet{layers}"
-        for data in ("cifar10", "cifar100", "svhn", "stl10")
-        for method in ("backprop", "checkpointing", "dgl", "auglocal")
-        for layers in (32, 110)
-    }
-    assert set(PAPERS) == expected
-    assert set(RECIPES) - expected >= {"digits.backprop", "digits.dgl", "digits.auglocal", "folder.auglocal"}
-
-
-@pytest.mark.parametrize("name", PAPERS)
-def test_the_papers_settings(name: str) -> None:
-    run = RECIPES[name]()
-    batch, lr = (128, 0.1) if name.startswith("stl10") else (1024, 0.8)
-    assert (run.batch_size, run.epochs) == (batch, 400)
-    assert run.optimizer == SGD(lr=lr, momentum=0.9, nesterov=True, weight_decay=1e-4, decay_norm_and_bias=True)
+@pytest.mark.parametrize("name", [one for one in PAPERS if "resnet" in one and not one.startswith("imagenet.")])
+def test_resnets_on_small_images(name: str) -> None:
+    run, (data, _, recipe) = RECIPES[name](), name.partition(".")
+    method, network = recipe.rsplit("_", 1)
+    batch, lr = (128, 0.1) if data == "stl10" else (1024, 0.8)
+    own = method in ("infopro", "gndgl", "single_thread") or data == "imagenet32"
+    assert (run.batch_size, run.epochs) == (batch, 160 if own else 400)
+    assert run.optimizer == SGD(lr=lr, **NESTEROV)
     assert run.schedule == Cosine(warmup_epochs=10, warmup_lr=0.01, from_zero=False)
-    modules = 55 if name.endswith("110") else 16
-    assert run.modules == (modules if "dgl" in name or "auglocal" in name else None)
-    with torch.device("meta"):
-        units = len(run.network().units)
-    expected = {"dgl": modules, "auglocal": modules - 6 + 1}
-    assert units == next((count for word, count in expected.items() if word in name), 1)
-    size = 96 if name.startswith("stl10") else 32
-    classes = 100 if name.startswith("cifar100") else 10
+    full = {"resnet32": 16, "resnet110": 55}[network]
+    modules = {"backprop": None, "checkpointing": None, "infopro": 16, "gndgl": 2, "single_thread": 1}.get(method, full)
+    assert run.modules == modules
+    found = run.data
+    assert found.augment == AUGMENTED[data]
+    mean, std = NORMALISED[data]
+    assert (list(found.mean), list(found.std)) == (pytest.approx(mean), pytest.approx(std))
+    size = 96 if data == "stl10" else 32
+    classes = {"cifar100": 100, "imagenet32": 1000}.get(data, 10)
     assert (run.backbone.image, run.backbone.num_classes) == ((3, size, size), classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("cifar10.backprop_resnet32", 1),
+        ("cifar10.checkpointing_resnet32", 1),
+        ("cifar10.dgl_resnet32", 16),
+        ("cifar10.auglocal_resnet32", 16 - 6 + 1),
+        ("cifar10.predsim_resnet32", 16),
+        ("cifar10.infopro_resnet32", 16),
+        # The stem is merged into the first block.
+        ("cifar10.mlaan_resnet32", 15),
+        ("cifar10.gndgl_resnet32", 2 * 2 + 1),
+        ("cifar10.single_thread_resnet32", 2 + 1),
+        ("cifar10.auglocal_vgg19", 16 - 4 + 1),
+        ("cifar10.auglocal_mobilenetv2", 19 - 4 + 1),
+        ("cifar10.auglocal_efficientnet_b0", 17 - 4 + 1),
+        ("cifar10.auglocal_regnetx_400mf", 23 - 4 + 1),
+        # Six convolutions, a hidden layer, the classifier.
+        ("cifar10.predsim_vgg8b", 8),
+        # 4 convolutions, of which the first three are cut into 6, 12 and 6; a hidden layer, the classifier.
+        ("cifar10.gndgl_vgg6a", 6 + 12 + 6 + 1 + 1 + 1),
+        ("imagenet.auglocal_resnet34", 17),
+        ("imagenet.dgl_vgg13", 10),
+        ("imagenet.dgl_resnet152", 2),
+    ],
+)
+def test_the_number_of_units(name: str, count: int) -> None:
+    assert units(RECIPES[name]()) == count
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_imagenet(name: str) -> None:
+    run, (lr, batch, epochs) = RECIPES[name](), IMAGENET[name]
+    assert (run.optimizer, run.batch_size, run.epochs) == (SGD(lr=lr, **NESTEROV), batch, epochs)
+    assert run.schedule == Cosine(warmup_epochs=0, from_zero=True)
+    assert (run.backbone.image, run.backbone.num_classes) == ((3, 224, 224), 1000)
+
+
+def test_imagenet_under_another_papers_protocol() -> None:
+    backprop = RECIPES["imagenet.backprop_resnet101"]
+    run = backprop(protocol="infopro")
+    assert (run.optimizer.lr, run.batch_size, run.epochs) == (0.4, 1024, 90)
+    assert backprop(protocol="mlaan", epochs=3).epochs == 3
+    own = RECIPES["imagenet.dgl_vgg13"](protocol="dgl", modules=4)
+    assert (own.optimizer, own.epochs) == (SGD(lr=0.1, nesterov=False, weight_decay=1e-4), 50)
+    assert dict(own.backbone.arguments)["dropout"] == 0.0
+    assert units(own) == 4
+    with pytest.raises(LocalgradError, match=r"VGG13: no protocol 'mlaan' is known for it\. There are: auglocal\."):
+        RECIPES["imagenet.backprop_vgg13"](protocol="mlaan")
+
+
+def test_auglocal_on_imagenet() -> None:
+    """Released script: depth 5, no pyramid, every layer local, no BatchNorm before the classifier."""
+    for name, classifier in (("vgg13", "flat-mlp"), ("resnet34", "pooled"), ("resnet101", "pooled")):
+        method = RECIPES[f"imagenet.auglocal_{name}"]().method
+        assert method == AugLocal(depth=5, tau=0, tail="strict", head_bn=False, classifier=classifier)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [one for one in PAPERS if one.endswith(("vgg8b", "vgg11b"))])
+def test_predsims_own_experiments(name: str) -> None:
+    run, data = RECIPES[name](), name.partition(".")[0]
+    epochs = {"mnist": 100, "kmnist": 100, "svhn": 100, "fashion_mnist": 200}.get(data, 400)
+    assert (run.epochs, run.batch_size) == (epochs, 128)
+    assert run.optimizer == Adam(lr=3e-4 if data == "svhn" else 5e-4)
+    assert isinstance(run.schedule, MultiStep)
+    steps = {100: (50, 75, 89, 94), 200: (100, 150, 175, 188), 400: (200, 300, 350, 375)}
+    assert (run.schedule.epochs(epochs), run.schedule.gamma) == (steps[epochs], 0.25)
+    settings = dict(run.backbone.arguments)
+    rates = {"cifar10": 0.2, "cifar100": 0.05, "svhn": 0.3, "stl10": 0.1}
+    assert settings["dropout"] == rates.get(data, 0.2)
+    predsim = "predsim" in name
+    assert settings["nonlinearity"] == ("leaky_relu" if predsim else "relu")
+    if predsim:
+        features = {"cifar10": 2048, "cifar100": 2048, "svhn": None, "stl10": None}.get(data, 1024)
+        assert run.method == PredSim(max_features=features)
+        assert RECIPES[name](loss="pred").method == PredSim("pred", max_features=features)
+        assert dict(RECIPES[name](loss="pred").backbone.arguments)["nonlinearity"] == "relu"
+
+
+def test_predsims_wide_networks_and_cutout() -> None:
+    make = RECIPES["cifar10.predsim_vgg11b"]
+    for width, rate, lr in ((2, 0.25, 3e-4), (3, 0.3, 3e-4)):
+        run = make(feat_mult=width)
+        assert dict(run.backbone.arguments)["dropout"] == rate
+        assert (run.optimizer.lr, run.method) == (lr, PredSim())
+    data = make(cutout=True).data
+    assert data.augment.cutout == 16
+    assert RECIPES["stl10.predsim_vgg8b"](cutout=True).data.augment.cutout == 48
+    assert RECIPES["mnist.predsim_vgg8b"](cutout=True).data.augment.cutout == 14
+    svhn = RECIPES["svhn.predsim_vgg8b"](cutout=True)
+    assert dict(svhn.backbone.arguments)["dropout"] == 0.15
+    assert svhn.data.extra is True
+
+
+def test_predsims_batches_of_few_classes() -> None:
+    make = RECIPES["cifar100.predsim_vgg8b"]
+    few = make().data.classes_per_batch
+    assert (few.classes, few.until_epoch) == (20, 200)
+    assert make(loss="pred").data.classes_per_batch is None
+    assert RECIPES["cifar100.backprop_vgg8b"]().data.classes_per_batch is None
+
+
+def test_layerwise_gndgl() -> None:
+    run = RECIPES["cifar10.gndgl_vgg6a"]()
+    assert (run.optimizer, run.batch_size, run.epochs) == (Adam(lr=1e-3), 128, 150)
+    rates = [run.schedule.lr(1e-3, epoch, 150) for epoch in (49, 50, 99, 100)]
+    assert rates == pytest.approx([1e-3, 5e-4, 5e-4, 1e-4])
+    assert dict(run.backbone.arguments)["dropout"] == 0.01
+    assert run.data.augment == ZERO_4
+
+
+@pytest.mark.parametrize("name", ["cifar10.dgl_conv6", "cifar10.queued_dgl_conv6", "cifar10.greedy_dgl_conv4"])
+def test_dgls_study(name: str) -> None:
+    run = RECIPES[name]()
+    assert (run.optimizer, run.batch_size, run.epochs) == (SGD(lr=0.1, nesterov=False, weight_decay=5e-4), 128, 50)
+    assert [round(run.schedule.lr(0.1, epoch, 50), 9) for epoch in (14, 15, 30, 45)] == [0.1, 0.02, 0.004, 0.0008]
+    assert run.data.augment == ZERO_4
+    assert run.data.std == (0.2023, 0.1994, 0.2010)
+
+
+def test_dgls_networks_and_runtimes() -> None:
+    channels = [shape[0] for shape in RECIPES["cifar10.dgl_conv6"]().backbone.shapes()]
+    assert channels == [128, 256, 256, 512, 512, 512]
+    assert [shape[0] for shape in RECIPES["cifar10.dgl_conv4"]().backbone.shapes()] == [64, 128, 128, 256]
+    queue = RECIPES["cifar10.queued_dgl_conv6"]().runtime
+    assert isinstance(queue, QueuedSpec)
+    assert (queue.buffer, queue.reset_optimizer) == (30, True)
+    assert queue.slowdown == ((3, pytest.approx(1 / 0.9)),)
+    assert RECIPES["cifar10.greedy_dgl_conv6"]().runtime == GreedySpec()
+    assert RECIPES["cifar10.dgl_conv6"]().runtime == "sequential"
+
+
+def test_heads_of_the_comparisons() -> None:
+    for head in ("mlp-sr", "auglocal", "1c2f", "0c1f"):
+        known: Head = head  # type: ignore[assignment]
+        assert RECIPES["cifar10.dgl_resnet32"](head=head).method == DGL(head=known)
+    merged = RECIPES["stl10.dgl_resnet110"](split="mlaan", modules=32)
+    assert merged.modules is None and units(merged) == 32
+    assert RECIPES["cifar10.mlaan_resnet32"](leaps=False, base="dgl").method == MLAAN(leaps=False, base="dgl")
+
+
+def test_weights_of_infopro() -> None:
+    def weights(name: str, **keywords: Any) -> list[tuple[str, float]]:
+        run = RECIPES[name](**keywords)
+        with torch.device("meta"):
+            unit = run.network().unit_list()[0]
+        return sorted((objective.name, objective.weight) for objective in unit.spec.objectives)
+
+    assert weights("cifar10.infopro_resnet32") == [("reconstruction", 5), ("task", 0.05)]
+    assert weights("cifar100.infopro_resnet32") == [("reconstruction", 1), ("task", 1)]
+    assert weights("svhn.infopro_resnet32", source="mlaan", loss="softmax") == [("reconstruction", 5), ("task", 0.5)]
+    own = RECIPES["stl10.infopro_resnet110"](modules=4, first=(3.0, 4.0)).method
+    assert isinstance(own, InfoPro) and own.lambdas is not None
+    assert (own.lambdas.first, own.lambdas.last) == ((3, 4), (3, 4))
+    with pytest.raises(LocalgradError, match=r"InfoPro: last=\(1, 2\) are weights of the last local module"):
+        RECIPES["stl10.infopro_resnet110"](last=(1, 2))
+    with pytest.raises(LocalgradError, match="no lambda schedule is published for dataset='svhn'"):
+        units(RECIPES["svhn.auglocal_resnet110"](infopro=True))
 
 
 def test_the_settings_are_passed_on() -> None:

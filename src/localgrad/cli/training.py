@@ -1,4 +1,4 @@
-"""The verbs that train, evaluate and export: recipes, train, evaluate, export."""
+"""The verbs that train, evaluate and export: train, evaluate, export."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,8 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from localgrad.cli.options import parse, plain_parser, run_from_origin, run_from_words, split_recipe, summary
-from localgrad.cli.recipes import built_in
+from localgrad.cli.options import parse, plain_parser, run_from_origin, run_from_words, split_recipe
 from localgrad.errors import LocalgradError, RunError
 from localgrad.train import Run, export_weights
 from localgrad.train import evaluate as evaluate_network
@@ -19,16 +18,6 @@ from localgrad.train.record import read_run
 from localgrad.train.setup import load_images, make_loaders, place
 
 Words = Sequence[str]
-
-
-def recipes(words: Words) -> int:
-    """List the recipes, with one line each."""
-    parse(plain_parser("recipes", "List the recipes. `localgrad train RECIPE --help` shows the options of one."), words)
-    found = built_in()
-    width = max(map(len, found))
-    for name, recipe in sorted(found.items()):
-        print(f"{name:<{width}}  {summary(recipe)}")
-    return 0
 
 
 def train(words: Words) -> int:

@@ -24,6 +24,8 @@ class Dashes(DefaultHelpFormatter):
         text = re.sub(r"Union\[(\w+),\s+Untyped\]", r"\1", text).replace(" ()", "")
         text = re.sub(r"<class\s+'(\w+)'>", r"\1", text)
         text = re.sub(r"(?:Optional\[)?Literal\[([^]]*)\]+", lambda match: " ".join(match.group(1).split()), text)
+        text = re.sub(r"(?:Optional\[)?tuple\[([^]]*?)(?:,\s+\.\.\.)?\]+", r"list of \1", text)
+        text = re.sub(r",\s+default:\s*\)", ")", text)
         return re.sub(r"--\w+", lambda match: match.group().replace("_", "-"), text)
 
 
@@ -43,6 +45,9 @@ def described(annotation: Any) -> str:
         return " or ".join(described(part) for part in get_args(annotation) if part is not NoneType)
     if get_origin(annotation) is Literal:
         return "one of " + ", ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) is tuple:
+        parts = [described(part) for part in get_args(annotation) if part is not Ellipsis]
+        return f"a list in brackets, each {' or '.join(dict.fromkeys(parts))}"
     known = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path", str: "a text"}
     return known.get(annotation, str(annotation))
 

@@ -1,11 +1,86 @@
-"""ResNet-32 and ResNet-110 on CIFAR-10 under the papers' protocol: batches of 1024, learning rate 0.8."""
+"""The papers' experiments on CIFAR-10."""
 
-from localgrad.data import CIFAR10
-from localgrad.recipes.papers import resnet_recipes
+from localgrad.backbones import (
+    cifar_efficientnet_b0,
+    cifar_mobilenetv2,
+    cifar_regnetx_400mf,
+    vgg6a,
+    vgg8b,
+    vgg11b,
+    vgg19,
+)
+from localgrad.data import CIFAR10, Augment
+from localgrad.methods import AugLocal
+from localgrad.recipes.making.baselines import backprop
+from localgrad.recipes.making.gndgl import gndgl, gndgl_layers, single_thread
+from localgrad.recipes.making.greedy_heads import auglocal, dgl
+from localgrad.recipes.making.networks import resnet_recipes, resnet_setting
+from localgrad.recipes.making.predsim import Layerwise, backprop_layers, predsim, predsim_layers
+from localgrad.recipes.making.protocols import GNDGL, GNDGL_LAYERS, LARGE_BATCH, PREDSIM
+from localgrad.recipes.making.setting import Setting
+from localgrad.recipes.making.study import study_dgl, study_greedy, study_queued, study_setting
 
-backprop_resnet32, checkpointing_resnet32, dgl_resnet32, auglocal_resnet32 = resnet_recipes(
-    __name__, CIFAR10, "CIFAR-10", layers=32, modules=16, batch=1024, lr=0.8
+_RESNET32 = resnet_setting(__name__, CIFAR10, "CIFAR-10", 32, LARGE_BATCH)
+_RESNET110 = resnet_setting(__name__, CIFAR10, "CIFAR-10", 110, LARGE_BATCH)
+(
+    backprop_resnet32,
+    checkpointing_resnet32,
+    dgl_resnet32,
+    auglocal_resnet32,
+    predsim_resnet32,
+    infopro_resnet32,
+    mlaan_resnet32,
+) = resnet_recipes(_RESNET32, "cifar10")
+(
+    backprop_resnet110,
+    checkpointing_resnet110,
+    dgl_resnet110,
+    auglocal_resnet110,
+    predsim_resnet110,
+    infopro_resnet110,
+    mlaan_resnet110,
+) = resnet_recipes(_RESNET110, "cifar10")
+gndgl_resnet32 = gndgl(_RESNET32.under(GNDGL))
+single_thread_resnet32 = single_thread(_RESNET32.under(GNDGL))
+
+_VGG19 = Setting(__name__, CIFAR10, "CIFAR-10", vgg19, "vgg19", "VGG19", 16, LARGE_BATCH)
+backprop_vgg19 = backprop(_VGG19)
+dgl_vgg19 = dgl(_VGG19)
+auglocal_vgg19 = auglocal(_VGG19, AugLocal(depth=4))
+predsim_vgg19 = predsim(_VGG19)
+
+# The paper's depths are not known (methods.md 13).
+_MOBILENET = Setting(__name__, CIFAR10, "CIFAR-10", cifar_mobilenetv2, "mobilenetv2", "MobileNetV2", 19, LARGE_BATCH)
+backprop_mobilenetv2 = backprop(_MOBILENET)
+auglocal_mobilenetv2 = auglocal(_MOBILENET, AugLocal(depth=4))
+_EFFICIENTNET = Setting(
+    __name__, CIFAR10, "CIFAR-10", cifar_efficientnet_b0, "efficientnet_b0", "EfficientNet-B0", 17, LARGE_BATCH
 )
-backprop_resnet110, checkpointing_resnet110, dgl_resnet110, auglocal_resnet110 = resnet_recipes(
-    __name__, CIFAR10, "CIFAR-10", layers=110, modules=55, batch=1024, lr=0.8
-)
+backprop_efficientnet_b0 = backprop(_EFFICIENTNET)
+auglocal_efficientnet_b0 = auglocal(_EFFICIENTNET, AugLocal(depth=4))
+_REGNET = Setting(__name__, CIFAR10, "CIFAR-10", cifar_regnetx_400mf, "regnetx_400mf", "RegNetX-400MF", 23, LARGE_BATCH)
+backprop_regnetx_400mf = backprop(_REGNET)
+auglocal_regnetx_400mf = auglocal(_REGNET, AugLocal(depth=4))
+
+_STATISTICS = (("mean", (0.424, 0.415, 0.384)), ("std", (0.283, 0.278, 0.284)))
+_VGG8B = Setting(__name__, CIFAR10, "CIFAR-10", vgg8b, "vgg8b", "VGG8b", 7, PREDSIM)
+_VGG11B = Setting(__name__, CIFAR10, "CIFAR-10", vgg11b, "vgg11b", "VGG11b", 10, PREDSIM)
+_AUGMENT = Augment(4, "zero", flip=True)
+_LAYERS = Layerwise(_AUGMENT, {1: 0.2, 2: 0.25, 3: 0.3}, max_features=2048, data=_STATISTICS)
+predsim_vgg8b = predsim_layers(_VGG8B, _LAYERS)
+backprop_vgg8b = backprop_layers(_VGG8B, _LAYERS)
+predsim_vgg11b = predsim_layers(_VGG11B, _LAYERS)
+backprop_vgg11b = backprop_layers(_VGG11B, _LAYERS)
+
+# How GN-DGL prepares the images for its layer-wise network is not known: as PredSim, whose losses it takes.
+_VGG6A = Setting(__name__, CIFAR10, "CIFAR-10", vgg6a, "vgg6a", "VGG6a", 5, GNDGL_LAYERS)
+gndgl_vgg6a = gndgl_layers(_VGG6A, {"augment": _AUGMENT, **dict(_STATISTICS)})
+
+# DGL's own networks. Where the smaller one of its logs pools is not known: here it does where the channels grow.
+_CONV6 = study_setting(__name__, "conv6", "6 layers (128, 256, 256, 512, 512, 512)", (128, 256, 512), (1, 2, 3))
+dgl_conv6 = study_dgl(_CONV6)
+queued_dgl_conv6 = study_queued(_CONV6)
+greedy_dgl_conv6 = study_greedy(_CONV6)
+_CONV4 = study_setting(__name__, "conv4", "4 layers (64, 128, 128, 256)", (64, 128, 256), (1, 2, 1))
+dgl_conv4 = study_dgl(_CONV4)
+greedy_dgl_conv4 = study_greedy(_CONV4)

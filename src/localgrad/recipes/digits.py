@@ -5,9 +5,12 @@ from pathlib import Path
 from localgrad.backbones import cifar_resnet
 from localgrad.data import Digits
 from localgrad.method import Method
-from localgrad.methods import DGL, AugLocal, Backprop, Checkpointing
+from localgrad.methods import DGL, GNDGL, MLAAN, AugLocal, Backprop, Checkpointing, InfoPro, PredSim
 from localgrad.methods.auglocal import Selection, Tail
 from localgrad.methods.dgl import Head
+from localgrad.methods.infopro_lambdas import Lambdas, Task
+from localgrad.methods.mlaan import Base
+from localgrad.methods.predsim import LocalLoss
 from localgrad.train import SGD, Cosine, Run
 
 
@@ -98,3 +101,99 @@ def auglocal(
         data_root: not needed: the digits come with scikit-learn
     """
     return _run(AugLocal(depth, tau, selection, tail), modules, layers, epochs, seed)
+
+
+def predsim(
+    loss: LocalLoss = "predsim",
+    modules: int | None = None,
+    layers: int = 14,
+    epochs: int = 16,
+    seed: int = 0,
+    data_root: Path | None = None,
+) -> Run:
+    """PredSim on the digits: linear classifiers and similarity matching per block.
+
+    Args:
+        loss: what a unit learns from
+        modules: number of units; one per block by default
+        layers: depth of the CIFAR-style ResNet, 6n + 2
+        epochs: passes over the 1437 training images
+        seed: of weights, order and augmentation
+        data_root: not needed: the digits come with scikit-learn
+    """
+    return _run(PredSim(loss, framework="blockwise"), modules, layers, epochs, seed)
+
+
+def infopro(
+    loss: Task = "contrast",
+    first: tuple[float, float] = (5.0, 0.5),
+    last: tuple[float, float] = (0.5, 1.0),
+    modules: int | None = None,
+    layers: int = 14,
+    epochs: int = 16,
+    seed: int = 0,
+    data_root: Path | None = None,
+) -> Run:
+    """InfoPro on the digits: a task loss and a reconstruction of the image per unit.
+
+    Args:
+        loss: the task loss, supervised contrast or cross-entropy
+        first: weights of the first module, reconstruction and task, "[5,0.5]"; no paper has this data set
+        last: the same of the last local module
+        modules: number of units; one per block by default
+        layers: depth of the CIFAR-style ResNet, 6n + 2
+        epochs: passes over the 1437 training images
+        seed: of weights, order and augmentation
+        data_root: not needed: the digits come with scikit-learn
+    """
+    return _run(InfoPro(loss, Lambdas(first, last)), modules, layers, epochs, seed)
+
+
+def gndgl(
+    groups: int = 2,
+    share_features: bool = True,
+    diversity: bool = True,
+    modules: int | None = None,
+    layers: int = 14,
+    epochs: int = 16,
+    seed: int = 0,
+    data_root: Path | None = None,
+) -> Run:
+    """GN-DGL on the digits: neuron groups with losses of their own.
+
+    Args:
+        groups: neuron groups per module
+        share_features: heads also see the other groups' channels, detached
+        diversity: penalise wrong classes that groups agree on
+        modules: number of grouped modules, the classifier is one more; one per block by default
+        layers: depth of the CIFAR-style ResNet, 6n + 2
+        epochs: passes over the 1437 training images
+        seed: of weights, order and augmentation
+        data_root: not needed: the digits come with scikit-learn
+    """
+    return _run(GNDGL(groups, share_features, diversity), modules, layers, epochs, seed)
+
+
+def mlaan(
+    cascade: int = 3,
+    leaps: bool = True,
+    base: Base = "plain",
+    modules: int | None = None,
+    layers: int = 14,
+    epochs: int = 16,
+    seed: int = 0,
+    data_root: Path | None = None,
+) -> Run:
+    """MLAAN on the digits: losses over several modules and through copies of later blocks.
+
+    Args:
+        cascade: modules that a loss trains together; 1 is LAM alone
+        leaps: copies of later blocks before the heads; False is MLM alone
+        base: what the losses look through
+        modules: number of units; one per block by default
+        layers: depth of the CIFAR-style ResNet, 6n + 2
+        epochs: passes over the 1437 training images
+        seed: of weights, order and augmentation
+        data_root: not needed: the digits come with scikit-learn
+    """
+    return _run(MLAAN(cascade, leaps, base), modules, layers, epochs, seed)

@@ -1,0 +1,93 @@
+"""The verb that lists recipes: by paper and table, with the reported figures beside them."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+
+from localgrad.cli.options import parse, plain_parser, summary
+from localgrad.cli.recipes import built_in
+from localgrad.cli.table_lines import Entry, command_line, table_lines
+from localgrad.errors import LocalgradError, nearest
+from localgrad.recipes.experiments import Experiment, experiment
+from localgrad.reported import PAPERS, Row, rows
+
+Words = Sequence[str]
+
+HEAD = """\
+RECIPE [options]  METRIC: what the paper reports. `localgrad train RECIPE [options]` makes it, for metrics marked (cost)
+`localgrad cost`, for (compare) `localgrad compare`. Accuracies are those of the last epoch. `localgrad recipes --paper
+NAME --table T1 --commands` prints whole commands, `localgrad train RECIPE --help` all options of a recipe.
+"""
+
+
+def recipes(words: Words) -> int:
+    """List the recipes by paper and table."""
+    parser = plain_parser("recipes", "List the recipes by paper and table, with the papers' figures.")
+    parser.add_argument("--paper", type=str | None, help=f"only this one: {', '.join(PAPERS)}")
+    parser.add_argument("--table", type=str | None, help="only this table, such as T1")
+    parser.add_argument("--commands", action="store_true", help="every figure with the whole command that makes it")
+    values = parse(parser, words)
+    chosen = choose(values["paper"], values["table"])
+    if values["commands"]:
+        lines = commands(chosen)
+    else:
+        lines = listing(chosen, rest=values["paper"] is None and values["table"] is None)
+    # Not through rich: lines are not wrapped, so that they can be searched and cut.
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def choose(paper: str | None, table: str | None) -> list[Row]:
+    """The rows of a paper, of a table, of both; in the order of papers and tables.
+
+    Raises LocalgradError that names the nearest papers or tables.
+    """
+    if paper is not None and paper not in PAPERS:
+        raise LocalgradError(
+            f"localgrad recipes --paper {paper}: there is no such paper. {nearest(paper, PAPERS)} "
+            f"There are: {', '.join(PAPERS)}."
+        )
+    found = [row for row in rows() if paper in (None, row.paper)]
+    tables = list(dict.fromkeys(row.table for row in found))
+    if table is not None and table not in tables:
+        where = "" if paper is None else f" in {paper}"
+        raise LocalgradError(f"localgrad recipes --table {table}: no such table{where}. {nearest(table, tables)}")
+    order = {name: place for place, name in enumerate(PAPERS)}
+    kept = [row for row in found if table in (None, row.table)]
+    return sorted(kept, key=lambda row: (order[row.paper], _place(row.table)))
+
+
+def _place(table: str) -> tuple[bool, list[int], str]:
+    """Tables before figures, T2 before T10."""
+    return not table.startswith("T"), [int(number) for number in re.findall(r"\d+", table)], table
+
+
+def commands(chosen: Sequence[Row]) -> Iterator[str]:
+    """One line per row: the command, and what the paper reports behind it."""
+    for row in chosen:
+        yield command_line(row, experiment(row))
+
+
+def listing(chosen: Sequence[Row], *, rest: bool) -> Iterator[str]:
+    """One line per recipe and fixed keywords, by paper and table; ``rest``: then the recipes that no table has."""
+    yield from HEAD.splitlines()
+    tables: dict[tuple[str, str], list[Entry]] = {}
+    for row in chosen:
+        tables.setdefault((row.paper, row.table), []).append((row, experiment(row)))
+    last = None
+    for (paper, table), entries in tables.items():
+        if paper != last:
+            yield from ("", f"{paper}  {PAPERS[paper]}")
+            last = paper
+        yield f"  {table}"
+        yield from ("    " + line for line in table_lines(entries))
+    if rest:
+        used = {found.recipe for row in rows() if isinstance(found := experiment(row), Experiment)}
+        others = {name: recipe for name, recipe in sorted(built_in().items()) if name not in used}
+        yield from ("", "in no paper's table")
+        for name, recipe in others.items():
+            yield f"    {name}  {summary(recipe)}"

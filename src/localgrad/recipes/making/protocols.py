@@ -1,0 +1,58 @@
+"""Training protocols of the papers as data (methods.md 0.1): optimiser, schedule, batch, epochs."""
+
+from dataclasses import dataclass
+from typing import final
+
+from localgrad.train import SGD, Adam, Cosine, MultiStep
+from localgrad.train.optim import OptimizerSpec
+from localgrad.train.schedule import Schedule
+
+
+@final
+@dataclass(frozen=True)
+class Protocol:
+    """What all runs of a table share."""
+
+    optimizer: OptimizerSpec
+    schedule: Schedule
+    batch_size: int
+    epochs: int
+
+
+def _nesterov(lr: float) -> SGD:
+    return SGD(lr=lr, momentum=0.9, nesterov=True, weight_decay=1e-4)
+
+
+LARGE_BATCH = Protocol(_nesterov(0.8), Cosine(warmup_epochs=10, warmup_lr=0.01), 1024, 400)
+"""InfoPro, AugLocal, GN-DGL and MLAAN on CIFAR, SVHN and ImageNet32; 400 epochs as AugLocal and MLAAN (InfoPro 160)."""
+
+SMALL_BATCH = Protocol(_nesterov(0.1), Cosine(warmup_epochs=10, warmup_lr=0.01), 128, 400)
+"""The same on STL-10."""
+
+GNDGL = Protocol(_nesterov(0.8), Cosine(warmup_epochs=10, warmup_lr=0.01), 1024, 160)
+"""GN-DGL's multi-layer experiments on every data set."""
+
+GNDGL_LAYERS = Protocol(Adam(lr=1e-3), MultiStep((1 / 3, 2 / 3), (0.5, 0.2)), 128, 150)
+"""GN-DGL layer-wise on VGG6a: 1e-3, 5e-4 from epoch 50, 1e-4 from epoch 100 of 150."""
+
+PREDSIM = Protocol(Adam(lr=5e-4), MultiStep((0.5, 0.75, 0.875, 0.9375), 0.25), 128, 400)
+"""PredSim: x0.25 at epochs 200, 300, 350 and 375 of 400; 100, 150, 175 and 188 of 200."""
+
+PREDSIM_SHORT = Protocol(Adam(lr=5e-4), MultiStep((0.5, 0.75, 0.89, 0.94), 0.25), 128, 100)
+"""PredSim on MNIST, KMNIST and SVHN: x0.25 at epochs 50, 75, 89 and 94 of 100."""
+
+DGL_STUDY = Protocol(
+    SGD(lr=0.1, momentum=0.9, nesterov=False, weight_decay=5e-4), MultiStep((15, 30, 45), 0.2), 128, 50
+)
+"""DGL's study of auxiliary networks and its asynchronous experiments: x0.2 every 15 of 50 epochs (methods.md 2.4)."""
+
+
+def imagenet(lr: float, batch_size: int, epochs: int) -> Protocol:
+    """ImageNet: cosine without a ramp, epochs counted from 0."""
+    return Protocol(_nesterov(lr), Cosine(warmup_epochs=0, from_zero=True), batch_size, epochs)
+
+
+DGL_IMAGENET = Protocol(
+    SGD(lr=0.1, momentum=0.9, nesterov=False, weight_decay=1e-4), MultiStep((10, 20, 30, 40), 0.1), 256, 50
+)
+"""DGL's own ImageNet experiments (methods.md 2.3)."""

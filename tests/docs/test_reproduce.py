@@ -1,0 +1,58 @@
+"""docs/reproduce.md: its commands are understood, and what it says is not covered is what is not."""
+
+import shlex
+
+import pytest
+
+from localgrad.cli.listing import choose
+from localgrad.cli.options import run_from_words
+from localgrad.recipes.experiments import NotCovered, experiment
+from localgrad.reported import rows
+
+from .blocks import ROOT, blocks
+
+PAGE = ROOT / "docs" / "reproduce.md"
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for block in blocks(PAGE)
+    for line in block.text.split("\n")
+    if line.startswith("localgrad ")
+]
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 6
+
+
+@pytest.mark.parametrize("command", [one for one in COMMANDS if "--help" not in one and "--resume" not in one])
+def test_the_commands(command: str) -> None:
+    _, verb, *words = shlex.split(command)
+    if verb == "train":
+        assert run_from_words("train", words[0], words[1:]).epochs == 400
+    elif verb == "recipes":
+        options = dict(zip(words[::2], words[1::2], strict=False))
+        assert choose(options.get("--paper"), options.get("--table"))
+    else:
+        assert verb == "compare"
+        assert all(run_from_words("train", word, []).epochs == 400 for word in words[:2])
+
+
+def test_the_line_of_the_listing_and_the_numbers() -> None:
+    text = PAGE.read_text()
+    found = {row.get("d"): row.figure for row in choose("auglocal", "T1") if row.dataset == "CIFAR-10"
+             and row.network == "ResNet-32" and row.method == "AugLocal"}  # fmt: skip
+    line = "depth=" + ", ".join(f"{depth} {figure}" for depth, figure in found.items())
+    assert line in text
+    assert f"({len(rows())} of them)" in text
+
+
+def test_every_table_with_figures_that_are_not_covered_is_named() -> None:
+    tables = {
+        (row.paper, row.table if row.paper != "thesis" else "T4")
+        for row in rows()
+        if isinstance(experiment(row), NotCovered)
+    }
+    assert tables == {
+        ("thesis", "T4"), ("auglocal", "T12"), ("infopro", "T5"), ("infopro", "T2"), ("infopro", "T4"),
+        ("predsim", "README"), ("mlaan", "T6"),
+    }  # fmt: skip
