@@ -15,6 +15,7 @@ from localgrad.grouping import check_divides, group_name, nearly_equal
 from localgrad.losses import Diversity, cross_entropy
 from localgrad.losses.diversity import TEMPERATURE
 from localgrad.method import supervised_units, unit_name
+from localgrad.methods.heads import gndgl_head
 from localgrad.methods.predsim import PredSim
 from localgrad.objective import Objective, UnitSpec
 from localgrad.partition import Cut, EqualBlocks, PaperTable
@@ -239,15 +240,10 @@ class GNDGL:
         return tuple(found)
 
     def auxnet(self, backbone: Backbone, shape: Shape, channels: int) -> ConvFC:
-        """1c2f behind features of ``shape`` (C, H, W) among ``channels`` of the whole module: C -> 2C, stride 2.
-
-        The hidden layer has 8 features per channel of the network's first layer (128 for ResNet-32, 256 for 32x2), and
-        fewer where fewer channels are seen (released code).
-        """
+        """``gndgl_head`` behind features of ``shape`` (C, H, W) among ``channels`` of the whole module."""
         if len(shape) != 3:
             raise LocalgradError(
                 f"GNDGL: its auxiliary networks read feature maps (C, H, W), and a module ends in an output of shape "
                 f"{tuple(shape)} per sample. Take GNDGL(layerwise=True), or cut before the hidden linear layers."
             )
-        hidden = 8 * backbone.shapes()[0][0] * shape[0] // channels
-        return ConvFC(shape[0], backbone.num_classes, 2 * shape[0], 2, convs=1, fcs=2, hidden=hidden)
+        return gndgl_head(backbone, shape[0], backbone.num_classes, channels)

@@ -12,7 +12,7 @@ from localgrad.auxnets.decoder import Upsample
 from localgrad.errors import LocalgradError, nearest
 from localgrad.losses import supervised_contrast
 from localgrad.method import Method, supervised_units
-from localgrad.methods.heads import check_map, xcyf_head
+from localgrad.methods.heads import check_map, gndgl_head, xcyf_head
 from localgrad.methods.infopro_lambdas import SCHEDULES, Balance, Lambdas, Source, Task, how_to_give_one, published
 from localgrad.methods.matching import enlarged, reference
 from localgrad.methods.reconstruction import DecoderKind, Reconstruction, check_decoder
@@ -20,8 +20,9 @@ from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, PaperTable
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
 
-Head = Literal["1c2f", "imagenet"]
-"""The task's auxiliary network: one convolution and two linear layers, or that of the ImageNet experiments."""
+Head = Literal["1c2f", "gndgl-1c2f", "imagenet"]
+"""The task's auxiliary network: one convolution and two linear layers, the same with GN-DGL's widths and stride (its
+comparison, and its table of speed-ups), or that of the ImageNet experiments."""
 
 FEATURES = 128
 """Outputs of the head that contrast compares (released code)."""
@@ -116,6 +117,8 @@ class InfoPro:
         match self.head:
             case "1c2f":
                 return xcyf_head(backbone, shape, outputs, widen=self.widen)
+            case "gndgl-1c2f":
+                return gndgl_head(backbone, shape[0], outputs)
             case "imagenet":
                 return infopro_imagenet_head(shape[0], outputs)
             case _:

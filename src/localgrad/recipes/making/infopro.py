@@ -5,6 +5,7 @@ from typing import Literal
 
 from localgrad.errors import LocalgradError
 from localgrad.methods import AugLocal, InfoPro
+from localgrad.methods.infopro import Head
 from localgrad.methods.infopro_lambdas import Balance, Lambdas, Task
 from localgrad.recipes.making.setting import Recipe, Setting
 from localgrad.train import Run
@@ -29,6 +30,7 @@ def infopro(at: Setting, *, modules: int, dataset: str, source: Weights = "infop
         source: Weights = default_source,
         first: tuple[float, float] | None = None,
         last: tuple[float, float] | None = None,
+        head: Head = "1c2f",
         match_depth: int | None = None,
         width: float = 1,
         epochs: int = default_epochs,
@@ -46,6 +48,7 @@ def infopro(at: Setting, *, modules: int, dataset: str, source: Weights = "infop
                 has cuts of its own; constant weighs both 1 everywhere
             first: weights of your own, reconstruction and task, of the first module: --first "[5,0.5]"
             last: the same of the last local module; those of the first by default
+            head: the task's auxiliary network; "gndgl-1c2f" is the one of GN-DGL's comparison
             match_depth: widen the heads to the cost of AugLocal's of this depth
             width: factor on all channels of the network
         """
@@ -58,7 +61,7 @@ def infopro(at: Setting, *, modules: int, dataset: str, source: Weights = "infop
             lambdas = Lambdas(first, first if last is None else last)
         match = None if match_depth is None else AugLocal(depth=match_depth)
         known = "infopro" if source == "constant" else source
-        method = InfoPro(loss, lambdas, dataset, known, split, match=match)
+        method = InfoPro(loss, lambdas, dataset, known, split, head, match=match)
         return at.run(method, modules, epochs, seed, data_root, download, width=width)
 
     return at.named(infopro)
