@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from localgrad import Backbone, LocalgradError, Partition, methods
+from localgrad.backbones import vgg6a
 from localgrad.blocks import PooledLinear
 from localgrad.losses import Outputs, cross_entropy
 from localgrad.method import supervised_units
@@ -175,6 +176,7 @@ def test_the_packages_own_methods_keep_all_promises() -> None:
     check_method(methods.DGL())
     check_method(methods.AugLocal(depth=3))
     check_method(methods.DGL(), backbone=tiny_resnet(20), modules=10)
+    check_method(methods.DGL(), backbone=vgg6a(4, feat_mult=0.0625, dropout=0.5, image=(3, 8, 8)))
 
 
 def test_a_promise_that_is_not_made_is_not_checked() -> None:
