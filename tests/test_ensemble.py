@@ -5,7 +5,7 @@ import torch
 
 from localgrad import LocalgradError, LocalNetwork, localize
 from localgrad.ensemble import layer_weights, layerwise_ensemble, mean_probabilities
-from localgrad.methods import DGL, GNDGL, InfoPro, Lambdas
+from localgrad.methods import DGL, GNDGL, InfoPro, Lambdas, PredSim
 
 from .conftest import random_batch, tiny_resnet
 
@@ -65,3 +65,12 @@ def test_unknown_mode() -> None:
     net = localize(tiny_resnet(), DGL(), 7)
     with pytest.raises(LocalgradError, match=r"ensemble: mode 'first' is unknown. .*layerwise"):
         net.ensemble(torch.zeros(2, 3, 8, 8), "first")
+
+
+def test_no_module_with_layers_classifies() -> None:
+    net = localize(tiny_resnet(), PredSim("sim")).eval()
+    x_BCHW = torch.randn(2, *net.backbone.image)
+    own = net.ensemble(x_BCHW)
+    assert torch.allclose(own, net(x_BCHW).softmax(1))
+    with pytest.raises(LocalgradError, match=r"ensemble: mode 'last' takes the heads .* and none of them classifies"):
+        net.ensemble(x_BCHW, "last")

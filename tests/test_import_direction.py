@@ -10,7 +10,7 @@ ROOT = Path(localgrad.__file__).parent
 
 # From the bottom up: a name here is a file or a folder of src/localgrad. Names on one line do not import each other.
 LEVELS = (
-    {"ensemble", "errors", "partition_tables", "reported", "rng", "update", "version"},
+    {"ensemble", "errors", "heap", "partition_tables", "reported", "rng", "update", "version"},
     {"pooling", "spec"},
     {"blocks", "count", "data", "facts", "grouping", "losses", "recompute"},
     {"auxnets", "objective", "partition"},

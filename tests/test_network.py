@@ -80,6 +80,15 @@ def test_modules_that_contradict_the_partition() -> None:
 def test_wrong_things() -> None:
     with pytest.raises(LocalgradError, match=r"localize: method must be an instance, got the class: write DGL\(\)\."):
         localize(tiny_resnet(), DGL)
+    with pytest.raises(LocalgradError, match=r"localize: method must be a value such as methods\.DGL\(\), got 'dgl'"):
+        localize(tiny_resnet(), "dgl")
+    for wrong in ("4", 2.5, True):
+        with pytest.raises(LocalgradError, match=rf"localize: modules must be a whole number, got {wrong!r}\."):
+            localize(tiny_resnet(), DGL(), wrong)
+    with pytest.raises(
+        LocalgradError, match=r"localize: partition must be a cut such as equal_blocks\(4\), .* got 3\."
+    ):
+        localize(tiny_resnet(), DGL(), partition=3)
     with pytest.raises(LocalgradError, match=r"localize: model must be a Backbone .* got str\."):
         localize("resnet32", DGL())
     with pytest.raises(LocalgradError, match=r"Linear is an nn\.Module, so it needs an example batch"):

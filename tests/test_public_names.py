@@ -9,7 +9,8 @@ import localgrad
 NAMES = {
     "Adam", "Audit", "Backbone", "Batch", "Greedy", "LocalNetwork", "LocalgradError", "Partition", "Precision",
     "Queued", "Run", "RunError", "SGD", "Sequential", "Span", "Step", "Tick", "__version__", "audit", "backbones",
-    "cost", "data", "equal_blocks", "equal_macs", "load", "localize", "methods", "partition", "train",
+    "cost", "data", "equal_blocks", "equal_macs", "keep_freed_memory", "load", "localize", "methods", "partition",
+    "train",
 }  # fmt: skip
 EXTRAS = ("torchvision", "timm", "sklearn", "scipy", "matplotlib", "PIL")
 

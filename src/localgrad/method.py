@@ -11,6 +11,7 @@ from localgrad.partition import Cut
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
 
 
+@runtime_checkable
 class Method(Protocol):
     """One paper: where it cuts a network, and the units with their losses. Implementations are frozen dataclasses."""
 

@@ -145,7 +145,8 @@ class LocalNetwork(nn.Module):
 
         ``layerwise`` weighs module j (from 0, the network's classifier last) by 2^j, ``last`` takes the mean over the
         heads of the last module that has layers. Heads that do not classify are left out. Call ``net.eval()`` before,
-        as for ``forward``. Raises LocalgradError for an unknown mode.
+        as for ``forward``. Raises LocalgradError for an unknown mode, and for ``last`` where only the network's own
+        classifier classifies.
         """
         units = self.unit_list()
         seen = forward_units(units, x)
@@ -172,6 +173,11 @@ class LocalNetwork(nn.Module):
             if own is not None:
                 modules.setdefault(unit.spec.index, []).append(own)
                 last = unit.spec.index if len(unit.span) else last
+        if mode == "last" and last not in modules:
+            raise LocalgradError(
+                "ensemble: mode 'last' takes the heads of modules that have layers, and none of them classifies. Take "
+                "mode='layerwise', or a method with classifiers in its modules."
+            )
         return mean_probabilities(modules[last]) if mode == "last" else layerwise_ensemble(list(modules.values()))
 
     def train(self, mode: bool = True) -> "LocalNetwork":
@@ -238,6 +244,17 @@ def localize(
         )
     else:
         backbone = wrap(model, example)
+    if not isinstance(method, Method):
+        raise LocalgradError(
+            f"localize: method must be a value such as methods.DGL(), got {method!r}, which has no needs, reach, cut "
+            "and units."
+        )
+    if modules is not None and type(modules) is not int:
+        raise LocalgradError(f"localize: modules must be a whole number, got {modules!r}.")
+    if not (partition is None or isinstance(partition, Partition) or callable(partition)):
+        raise LocalgradError(
+            f"localize: partition must be a cut such as equal_blocks(4), or a Partition of spans, got {partition!r}."
+        )
     method = regrouped(method, groups)
     spans = find_partition(backbone, method, modules, partition)
     check_wrapped(backbone, spans)

@@ -33,9 +33,9 @@ class Follow:
 
     ``part`` is the path of the part inside the auxiliary network of ``objective``, ``block`` the index of the block in
     the backbone. With a ``rate`` r every parameter of the part becomes r * part + (1 - r) * source in every step, after
-    the losses and before the unit updates; buffers are the part's own. The source is the block, or with ``other`` the
-    part under that path. A block of a later unit is seen before its update of this step, one of an earlier unit after
-    it. Without a rate the part only starts equal.
+    the losses and before the unit updates; buffers are the part's own. The source is the block as it was before its
+    update of this step (``Unit.step`` alone takes an earlier unit's as it finds it), or with ``other`` the part under
+    that path. Without a rate the part only starts equal.
     """
 
     objective: str

@@ -45,6 +45,7 @@ class Unit(nn.Module):
         self.auxnets = nn.ModuleDict(auxnets)
         # In a tuple, so that nn.Module does not take them for its own.
         self.sources = tuple(sources)
+        self.remembered: dict[int, list[Tensor]] = {}
 
     @property
     def name(self) -> str:
@@ -110,15 +111,25 @@ class Unit(nn.Module):
         sums, terms = self.losses(self.outputs(h), batch)
         return total(sums), terms
 
+    def remember(self) -> None:
+        """Keep the weights that ``follow`` reads of earlier units, which update before this one works."""
+        self.remembered = {
+            index: [theirs.detach().clone() for theirs in source.parameters()]
+            for index, (follow, source) in enumerate(zip(self.spec.follows, self.sources, strict=True))
+            if follow.rate is not None and follow.other is None and follow.block < self.span.start
+        }
+
     def follow(self) -> None:
-        """Move the parts of the auxiliary networks that follow something towards it."""
+        """Move the parts of the auxiliary networks that follow something towards it, as remembered or as it is."""
         with torch.no_grad():
-            for follow, source in zip(self.spec.follows, self.sources, strict=True):
+            for index, (follow, source) in enumerate(zip(self.spec.follows, self.sources, strict=True)):
                 if follow.rate is None:
                     continue
                 part = self.auxnets[follow.objective].get_submodule(follow.part)
-                for mine, theirs in zip(part.parameters(), source.parameters(), strict=True):
+                weights = self.remembered.get(index) or list(source.parameters())
+                for mine, theirs in zip(part.parameters(), weights, strict=True):
                     mine.mul_(follow.rate).add_(theirs, alpha=1 - follow.rate)
+        self.remembered = {}
 
     def step(
         self,

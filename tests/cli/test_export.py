@@ -111,10 +111,14 @@ def test_a_run_starts_from_an_exported_network(run: Localgrad) -> None:
 def test_evaluate_repeats_the_figures_of_the_last_epoch(run: Localgrad) -> None:
     status, printed = run("evaluate", "a")
     test = rows(Path("a"))[-1]["last"]["test"]
-    first, *units = printed.splitlines()
+    first, *lines = printed.splitlines()
+    units, ensembles = lines[:-2], lines[-2:]
     assert status == 0
     assert first == (
         f"test top-1 {test['top1']:.2f} %  top-5 {test['top5']:.2f} %  loss {test['loss']:.4f}  (360 images)"
     )
     assert [line.split()[1] for line in units] == list(test["units"])
     assert [line.split()[-2] for line in units] == [f"{value:.2f}" for value in test["units"].values()]
+    assert [line.split() for line in ensembles] == [
+        ["ensemble", mode, "top-1", f"{value:.2f}", "%"] for mode, value in test["ensemble"].items()
+    ]

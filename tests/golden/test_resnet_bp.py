@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from localgrad import localize
 from localgrad.auxnets import ConvFC, MlpSR
 from localgrad.backbones import (
     conv_vgg,
@@ -17,9 +18,10 @@ from localgrad.backbones import (
     resnet110,
     vgg6a,
     vgg6b,
+    vgg8b,
 )
 from localgrad.count import count_macs
-from localgrad.methods import DGL
+from localgrad.methods import DGL, GNDGL, PredSim
 from localgrad.partition import papers
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape, chain
 
@@ -187,10 +189,10 @@ def test_infopro_heads(name: str, modules: str, loss: str) -> None:
     assert parameters(built(backbone)) + aux + decoders == expected
 
 
-GNDGL = [row.split("/")[1:3] for row in NETS if row.startswith("gndgl/") and "/K1/" not in row]
+GNDGL_HEADS = [row.split("/")[1:3] for row in NETS if row.startswith("gndgl/") and row.endswith("/G1")]
 
 
-@pytest.mark.parametrize(("name", "modules"), GNDGL)
+@pytest.mark.parametrize(("name", "modules"), [row for row in GNDGL_HEADS if row[1] != "K1"])
 def test_gndgl_heads(name: str, modules: str) -> None:
     """GN-DGL's 1c2f, with one more auxiliary head after the last block (its table for groups)."""
     backbone = BACKBONES[name]
@@ -198,3 +200,25 @@ def test_gndgl_heads(name: str, modules: str) -> None:
     found = heads(backbone, DGL(head="gndgl-1c2f", widen=2 if name.endswith("x2") else 1), partition)
     assert len(found) == int(modules[1:])
     assert sum(parameters(head.build()) for head in found) == NETS[f"gndgl/{name}/{modules}/G1"]["params_aux"]
+
+
+GROUPED = [row.split("/")[1:] for row in NETS if row.startswith("gndgl/") and not row.endswith("/G1")]
+
+
+@pytest.mark.parametrize(("name", "modules", "groups"), GROUPED)
+def test_gndgl_networks_of_groups(name: str, modules: str, groups: str) -> None:
+    """Blocks made by groups, and their auxiliary heads, which see the channels of all groups."""
+    expected = NETS[f"gndgl/{name}/{modules}/{groups}"]
+    with torch.device("meta"):
+        net = localize(BACKBONES[name], GNDGL(int(groups[1:])), int(modules[1:]))
+    head = parameters(net.model.get_submodule(net.backbone.head_name))
+    assert parameters(net.model) - head == expected["params_stem_blocks"]
+    assert parameters(net.aux) == expected["params_aux"]
+
+
+def test_predsim_vgg8b_with_its_local_classifiers() -> None:
+    expected = NETS["predsim/vgg8b/predsim_local"]
+    with torch.device("meta"):
+        net = localize(vgg8b(), PredSim())
+    assert parameters(net) == expected["params_total"]
+    assert parameters(net.model.get_submodule("head")) == expected["params_influenced_by_global_loss"]

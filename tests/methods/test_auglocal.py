@@ -201,6 +201,7 @@ def test_joint_tail_merges_modules_not_blocks() -> None:
             r"depth counts the classifier and must be a whole number of at least 2 \(one layer and it\), got 6\.5\.",
         ),
         ({"tau": 1.5}, r"tau must be between 0 \(no pyramid\) and 1, got 1\.5\."),
+        ({"tau": "0.5"}, r"tau must be between 0 .* got '0\.5'"),
         ({"tau": -0.1}, r"tau must be between 0 .* got -0\.1"),
         ({"tau": float("nan")}, r"tau must be between 0 .* got nan"),
         ({"selection": "unifrom"}, r"selection 'unifrom' is unknown\. Did you mean uniform\?"),

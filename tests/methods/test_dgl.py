@@ -121,9 +121,12 @@ def test_auglocals_last_pool_is_at_most_a_quarter(size: tuple[int, int], pooled:
     [
         ({"head": "1c2"}, r"DGL: head '1c2' is unknown\. Did you mean .*1c2f"),
         ({"head": "mlpsr"}, r"DGL: head 'mlpsr' is unknown\. Did you mean mlp-sr or mlp"),
-        ({"mlp_hidden": 0}, "DGL: mlp_hidden must be at least 1, got 0"),
-        ({"max_hidden": 0}, "DGL: max_hidden must be at least 1, got 0"),
-        ({"widen": -1}, "DGL: widen must be at least 1, got -1"),
+        ({"mlp_hidden": 0}, "DGL: mlp_hidden must be a whole number of at least 1, got 0"),
+        ({"max_hidden": 0}, "DGL: max_hidden must be a whole number of at least 1, got 0"),
+        ({"widen": -1}, "DGL: widen must be a whole number of at least 1, got -1"),
+        ({"widen": 1.5}, r"DGL: widen must be a whole number of at least 1, got 1\.5"),
+        ({"mlp_hidden": "3"}, "DGL: mlp_hidden must be a whole number of at least 1, got '3'"),
+        ({"mlp_hidden": None}, "DGL: mlp_hidden must be a whole number of at least 1, got None"),
         ({"head": "3x3"}, r"DGL: head '3x3' is as deep and as expensive .* Say of which: match=AugLocal\(depth=6\)"),
         (
             {"match": AugLocal()},

@@ -13,7 +13,7 @@ from localgrad.auxnets import ConvFC, Leap, MlpSR, Truncated, leap_shape
 from localgrad.backbones import imagenet_resnet34, imagenet_resnet101, imagenet_resnet152, resnet32, resnet110
 from localgrad.blocks import PooledLinear
 from localgrad.count import count_macs
-from localgrad.methods import DGL, MLAAN
+from localgrad.methods import DGL, MLAAN, AugLocal
 from localgrad.methods.mlaan_leaps import LEAPS, published_leaps
 from localgrad.objective import UnitSpec
 from localgrad.unit import Unit
@@ -236,6 +236,12 @@ def test_own_heads_on_imagenet() -> None:
             {"weights": (1, -1)},
             "MLAAN: weights must be two numbers of at least 0, (own loss, cascade loss), got (1, -1).",
         ),
+        ({"ema_rate": "0.995"}, "MLAAN: ema_rate must be between 0 and 1, got '0.995'."),
+        ({"weights": 1}, "MLAAN: weights must be two numbers of at least 0, (own loss, cascade loss), got 1."),
+        ({"weights": (float("nan"), 1)}, "MLAAN: weights must be two numbers of at least 0"),
+        ({"dgl": None}, "MLAAN: dgl must be a DGL(...), got None."),
+        ({"dgl": DGL(head="1c2f", match=AugLocal())}, "MLAAN: its heads are those of DGL as they are, match is not"),
+        ({"lambdas": (5, 0.5)}, "MLAAN: lambdas must be a Lambdas(...), got (5, 0.5)."),
         ({"cascade": 1, "leaps": False}, "MLAAN: cascade=1 without leaps leaves nothing of the method. Take cascade=3"),
         (
             {"leaps": ("layer2.0",)},

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from localgrad import Backbone, Batch, LocalgradError, LocalNetwork, Sequential, Span, audit, cost, localize
 from localgrad.auxnets import PooledDecoder, SimilarityNet, conv_linear_macs
-from localgrad.backbones import cifar_resnet, predsim_vgg, resnet32, vgg8b
+from localgrad.backbones import cifar_resnet, imagenet_vgg, predsim_vgg, resnet32, vgg8b
 from localgrad.losses import SimilarityMatching, cross_entropy, similarity_matrix
-from localgrad.methods import AugLocal, Backprop, PredSim
+from localgrad.methods import MLAAN, AugLocal, Backprop, PredSim
 from localgrad.partition import Explicit, equal_blocks
 from localgrad.spec import Partition
 from localgrad.train import Adam
@@ -113,6 +113,31 @@ def test_what_starts_at_zero() -> None:
     for cut in (equal_blocks(1), equal_blocks(2)):
         joint = localize(backbone, PredSim(), partition=cut)
         assert not changed(copy_of(joint.model), copy_of(plain.model))
+
+
+def test_a_deep_classifier_keeps_its_hidden_layers() -> None:
+    """Only the output layer starts at zero: behind hidden layers of zeros nothing would ever learn."""
+    backbone = imagenet_vgg(11, 4, 1 / 16, (3, 32, 32), hidden=8, dropout=0.0)
+    net = localize(backbone, PredSim("pred"))
+    head = net.model.get_submodule("head")
+    zeros = {name for name, parameter in head.named_parameters() if name.endswith("weight") and not parameter.any()}
+    assert zeros == {"fc3.weight"}
+    before = copy_of(head)
+    loop = Sequential(net, sgd)
+    for index in range(2):
+        loop.step(random_batch(backbone, seed=index))
+    assert {"fc1.weight", "fc2.weight", "fc3.weight"} <= changed(before, copy_of(head))
+
+
+def test_auxiliary_networks_start_by_their_own_rule_where_there_is_one() -> None:
+    """ImageNet's VGGs draw their own linear layers from N(0, 0.01), and not those of auxiliary networks."""
+    backbone = imagenet_vgg(11, 4, 1 / 16, (3, 32, 32), hidden=64)
+    for method in (PredSim(framework="blockwise"), MLAAN(cascade=1)):
+        net = localize(backbone, method)
+        assert float(net.model.get_submodule("head").fc2.weight.detach().std()) < 0.012
+        linear = [p.detach() for p in net.aux.parameters() if p.ndim == 2]
+        assert linear
+        assert all(float(p.std()) > 0.02 for p in linear)
 
 
 def test_similarity_branch_starts_as_its_framework_has_it() -> None:

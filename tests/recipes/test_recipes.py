@@ -270,11 +270,30 @@ def test_dgls_study(name: str) -> None:
     assert run.data.std == (0.2023, 0.1994, 0.2010)
 
 
+@pytest.mark.parametrize(("layers", "zero"), [(34, True), (101, False), (152, False)])
+def test_mlaans_imagenet_networks_start_as_its_code_has_them(layers: int, zero: bool) -> None:
+    facts = dict(RECIPES[f"imagenet.mlaan_resnet{layers}"]().backbone.arguments)
+    assert facts["zero_residual"] is zero
+
+
+def test_layerwise_gndgl_offers_only_what_it_can() -> None:
+    """Groups that differ by a channel cannot be fused, so no option says so."""
+    recipe = RECIPES["cifar10.gndgl_vgg6a"]
+    assert "fuse_groups" not in inspect.signature(recipe).parameters
+    for groups in (1, 2, 6):
+        run = recipe(groups=groups, share_features=True, diversity=True)
+        with torch.device("meta"):
+            run.network()
+
+
 def test_dgls_networks_and_runtimes() -> None:
     channels = [shape[0] for shape in RECIPES["cifar10.dgl_conv6"]().backbone.shapes()]
     assert channels == [128, 256, 256, 512, 512, 512]
     assert [shape[0] for shape in RECIPES["cifar10.dgl_conv4"]().backbone.shapes()] == [64, 128, 128, 256]
-    queue = RECIPES["cifar10.queued_dgl_conv6"]().runtime
+    queued = RECIPES["cifar10.queued_dgl_conv6"]()
+    assert [shape[0] for shape in queued.backbone.shapes()] == [128, 128, 256, 256, 512, 512]
+    assert [shape[1] for shape in queued.backbone.shapes()] == [32, 32, 16, 16, 8, 8]
+    queue = queued.runtime
     assert isinstance(queue, QueuedSpec)
     assert (queue.buffer, queue.reset_optimizer) == (30, True)
     assert queue.slowdown == ((3, pytest.approx(1 / 0.9)),)

@@ -139,3 +139,10 @@ def test_means_are_over_epochs_that_all_seeds_have(folder: Path) -> None:
 def test_depth_without_spans_counts_units(folder: Path) -> None:
     (curve,) = over_depth(make_groups([read_run(folder / "dgl-seed0")]))
     assert list(curve.mean) == [1, 2, 3, 4]
+
+
+def test_epochs_of_units_are_not_compared_with_those_asked_for(folder: Path) -> None:
+    """A greedy run has as many rows for every unit, a queued one more."""
+    assert read_run(folder / "dgl-seed0").planned == 2
+    edit(folder / "dgl-seed0" / "run.json", lambda run: run["facts"].update(runtime={"kind": "GreedySpec"}))
+    assert read_run(folder / "dgl-seed0").planned is None

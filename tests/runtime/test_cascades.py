@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from localgrad import Backbone, Batch, LocalgradError, LocalNetwork, Partition, Sequential, audit, cost, localize
+from localgrad.backbones import four_stage_resnet
 from localgrad.blocks import ConvBNReLU, PooledLinear
 from localgrad.cost.measure import live
 from localgrad.losses import cross_entropy
@@ -197,6 +198,24 @@ def test_fused_update_gives_the_same_bits(name: str) -> None:
         results.append((losses, copy_of(net)))
     assert results[0][0] == results[1][0]
     assert not changed(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("cascade", [1, 3])
+def test_copies_of_earlier_blocks_follow_them_as_they_were_before_the_step(cascade: int) -> None:
+    """MLAAN's lists for ImageNet's ResNet-34 name blocks that lie, and update, before the module that copies them."""
+    backbone = four_stage_resnet(34, 4, 1 / 16, (3, 32, 32))
+    net = localize(backbone, MLAAN(cascade), 17)
+    unit = next(unit for unit in net.unit_list() if unit.name == "layer3.4")
+    follow, block = unit.spec.follows[-1], net.model.get_submodule("layer3.1")
+    assert (follow.rate, backbone.block_names[follow.block]) == (0.995, "layer3.1")
+    copied = unit.auxnets[follow.objective].get_submodule(follow.part).conv1.weight
+    loop = Sequential(net, sgd, accumulate=2)
+    for index in range(2):
+        old, own = block.conv1.weight.detach().clone(), copied.detach().clone()
+        loop.step(random_batch(backbone, seed=index))
+        torch.testing.assert_close(copied.detach(), torch.lerp(old, own, 0.995), rtol=0, atol=1e-7)
+        assert float((block.conv1.weight.detach() - old).abs().max()) > 1e-4
+    assert all(not unit.remembered for unit in net.unit_list())
 
 
 def test_dropout_is_drawn_once() -> None:

@@ -236,6 +236,7 @@ def test_what_a_buffer_keeps() -> None:
         ({"max_reuse": 0}, "Queued: max_reuse must be a whole number of reads, 1 or more, got 0."),
         ({"order": "lifo"}, "Queued: order 'lifo' is unknown. There are: random, round_robin."),
         ({"home": "gpu"}, "Queued: home 'gpu' is unknown. Did you mean cpu?"),
+        ({"slowdown": 2.0}, "Queued: slowdown must be {unit: factor}, such as {3: 2.0}, got 2.0."),
         ({"slowdown": {4: 2.0}}, "Queued: slowdown: there are units 0 to 3, got unit 4."),
         ({"slowdown": {1: 0.5}}, "Queued: slowdown: unit 1 can be slower by a factor of 1 or more, got 0.5."),
         (

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from localgrad import RunError
 from localgrad.recipes import digits
 from localgrad.train import Constant, GreedySpec, Run, train
 from tests.train.conftest import Stopping, assert_same_run, header, rows, tensors
@@ -77,3 +78,11 @@ def test_stopped_by_a_signal(tmp_path: Path) -> None:
         assert header(tmp_path / f"stopped-{step}")["progress"]["step"] == step
         assert train(stopped, resume=True).finished
         assert_same_run(tmp_path / "whole", tmp_path / f"stopped-{step}")
+
+
+@pytest.mark.parametrize("recipe", [digits.infopro(layers=8, epochs=1), digits.predsim("sim", layers=8, epochs=1)])
+def test_units_that_do_not_classify_are_refused(recipe: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"newest unit's own head, and unit 'stem' has none that classifies\. Give"):
+        train(replace(recipe, runtime=GreedySpec(), out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    assert not list(replace(digits.infopro("softmax", layers=8), runtime=GreedySpec(), out=tmp_path).problems())

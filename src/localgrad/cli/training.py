@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 
 from localgrad.cli.options import parse, plain_parser, run_from_origin, run_from_words, split_recipe
 from localgrad.errors import LocalgradError, RunError
+from localgrad.heap import keep_freed_memory
 from localgrad.train import Run, export_weights
 from localgrad.train import evaluate as evaluate_network
 from localgrad.train import train as run_train
@@ -28,6 +29,8 @@ def train(words: Words) -> int:
     else:
         reference, rest = split_recipe("train", words)
         run = run_from_words("train", reference, rest)
+    if run.device in ("cpu", "auto"):
+        keep_freed_memory()
     result = run_train(run, resume=resume, reporter=OnConsole())
     return 0 if result.interrupted is None else 128 + Signals[result.interrupted].value
 
@@ -74,6 +77,8 @@ def evaluate(words: Words) -> int:
     for index, unit in enumerate(net.unit_list()):
         if index in found.units:
             print(f"  unit {index:>3} {unit.name:<12} own head top-1 {found.units[index]:.2f} %")
+    for mode, value in found.ensemble.items():
+        print(f"  ensemble {mode:<12} top-1 {value:.2f} %")
     return 0
 
 

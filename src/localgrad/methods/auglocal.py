@@ -57,8 +57,8 @@ class AugLocal:
                 f"AugLocal: depth counts the classifier and must be a whole number of at least 2 (one layer and it), "
                 f"got {self.depth!r}."
             )
-        if not 0 <= self.tau <= 1:
-            raise LocalgradError(f"AugLocal: tau must be between 0 (no pyramid) and 1, got {self.tau}.")
+        if type(self.tau) not in (int, float) or not 0 <= self.tau <= 1:
+            raise LocalgradError(f"AugLocal: tau must be between 0 (no pyramid) and 1, got {self.tau!r}.")
         check_selection(self.selection)
         for name, choices in (("tail", get_args(Tail)), ("classifier", get_args(Classifier))):
             word = getattr(self, name)

@@ -51,8 +51,8 @@ class DGL:
             raise LocalgradError(f"DGL: head {self.head!r} is unknown. {nearest(str(self.head), get_args(Head))}")
         for name in ("mlp_hidden", "max_hidden", "widen"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise LocalgradError(f"DGL: {name} must be at least 1, got {value}.")
+            if (type(value) is not int or value < 1) and not (name == "max_hidden" and value is None):
+                raise LocalgradError(f"DGL: {name} must be a whole number of at least 1, got {value!r}.")
         if self.head == "3x3" and self.match is None:
             raise LocalgradError(
                 "DGL: head '3x3' is as deep and as expensive as the auxiliary networks of another method. Say of "

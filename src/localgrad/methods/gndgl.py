@@ -70,6 +70,12 @@ class GNDGL:
     def __post_init__(self) -> None:
         if type(self.groups) is not int or self.groups < 1:
             raise LocalgradError(f"GNDGL: groups must be a whole number of at least 1, got {self.groups!r}.")
+        if not isinstance(self.signals, PredSim):
+            raise LocalgradError(f"GNDGL: signals must be a PredSim(...), got {self.signals!r}.")
+        for name in ("detach_ratio", "diversity_weight", "temperature"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) and not (name == "diversity_weight" and value is None):
+                raise LocalgradError(f"GNDGL: {name} must be a number, got {value!r}.")
         if not 0 <= self.detach_ratio <= 1:
             raise LocalgradError(
                 f"GNDGL: detach_ratio is a share of channels and must be between 0 and 1, got {self.detach_ratio}."

@@ -5,6 +5,7 @@ LAM: before the heads of these losses stand copies of later blocks, trained with
 """
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Literal, final, get_args
 
 from torch import Tensor
@@ -93,13 +94,20 @@ class MLAAN:
                 raise LocalgradError(f"MLAAN: {name} {word!r} is unknown. {nearest(str(word), choices)}")
         if not isinstance(self.leaps, bool):
             _check_names(self.leaps)
+        for name, value, kind in (("dgl", self.dgl, DGL), ("lambdas", self.lambdas, Lambdas)):
+            if not isinstance(value, kind):
+                raise LocalgradError(f"MLAAN: {name} must be a {kind.__name__}(...), got {value!r}.")
+        if self.dgl.match is not None:
+            raise LocalgradError(
+                "MLAAN: its heads are those of DGL as they are, match is not taken: leave it out of dgl=DGL(...)."
+            )
         if self.cascade == 1 and self.leaps is False:
             raise LocalgradError(
                 "MLAAN: cascade=1 without leaps leaves nothing of the method. Take cascade=3, leaps=True, or DGL()."
             )
-        if not 0 <= self.ema_rate <= 1:
-            raise LocalgradError(f"MLAAN: ema_rate must be between 0 and 1, got {self.ema_rate}.")
-        if self.weights is not None and (len(self.weights) != 2 or min(self.weights) < 0):
+        if type(self.ema_rate) not in (int, float) or not 0 <= self.ema_rate <= 1:
+            raise LocalgradError(f"MLAAN: ema_rate must be between 0 and 1, got {self.ema_rate!r}.")
+        if self.weights is not None and not _are_weights(self.weights):
             raise LocalgradError(
                 f"MLAAN: weights must be two numbers of at least 0, (own loss, cascade loss), got {self.weights!r}."
             )
@@ -141,7 +149,8 @@ class MLAAN:
                     objectives += self._cascade(backbone, span.stop - 1, leaps[j], j, count)
                     follows = self._follows(leaps[j], moves)
             name = unit_name(backbone, span.stop, span.start)
-            units.append(UnitSpec(j, name, span, objectives, follows=follows, initialise=backbone.initialise))
+            initialise = backbone.initialise_aux or backbone.initialise
+            units.append(UnitSpec(j, name, span, objectives, follows=follows, initialise=initialise))
         return tuple(units)
 
     def _leaps(self, backbone: Backbone, partition: Partition) -> tuple[tuple[int, ...], ...]:
@@ -236,6 +245,12 @@ class MLAAN:
             squeeze = ConvBNReLU(channels, 2 * channels, kernel=1), ConvBNReLU(2 * channels, channels, kernel=1)
             return Truncated(squeeze, pooled)
         return pooled
+
+
+def _are_weights(weights: object) -> bool:
+    """Whether these are two finite numbers of at least 0."""
+    pair = isinstance(weights, tuple) and len(weights) == 2
+    return pair and all(type(one) in (int, float) and isfinite(one) and one >= 0 for one in weights)  # type: ignore[attr-defined]
 
 
 def _check_names(leaps: object) -> None:

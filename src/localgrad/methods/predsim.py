@@ -42,11 +42,11 @@ def keep_default(module: nn.Module) -> None:
     """Keep the weights that PyTorch drew when it made the layers."""
 
 
-def zero_linear(module: nn.Module) -> None:
-    """Set the weights of linear layers to zero; biases stay."""
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.zeros_(part.weight)
+def zero_output(module: nn.Module) -> None:
+    """Set the weights of the last linear layer to zero; hidden layers before it would never learn, biases stay."""
+    layers = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    for part in layers[-1:]:
+        nn.init.zeros_(part.weight)
 
 
 @final
@@ -138,7 +138,7 @@ class PredSim:
             compared = reference(self.match, backbone, partition)
             partition = compared.partition
             decoders = enlarged(compared, lambda shape, width: self._behind_conv(shape, width, classes))
-        initialise: Initialiser = keep_default if layerwise else backbone.initialise
+        initialise: Initialiser = keep_default if layerwise else backbone.initialise_aux or backbone.initialise
         shapes, last = backbone.shapes(), partition.spans[-1]
         units = []
         for j, span in enumerate(partition.spans[:-1]):
@@ -156,7 +156,7 @@ class PredSim:
                 last,
                 (task,),
                 initialise=initialise,
-                initialise_head=zero_linear if alone else None,
+                initialise_head=zero_output if alone else None,
             )
         )
         return tuple(units)

@@ -79,8 +79,10 @@ gndgl_vgg6a = gndgl_layers(_VGG6A, {"augment": _AUGMENT, **dict(_STATISTICS)})
 # DGL's own networks. Where the smaller one of its logs pools is not known: here it does where the channels grow.
 _CONV6 = study_setting(__name__, "conv6", "6 layers (128, 256, 256, 512, 512, 512)", (128, 256, 512), (1, 2, 3))
 dgl_conv6 = study_dgl(_CONV6)
-queued_dgl_conv6 = study_queued(_CONV6)
 greedy_dgl_conv6 = study_greedy(_CONV6)
+# The asynchronous experiments have 6 layers too, two of each width (methods.md 3).
+_CONV6_PAIRS = study_setting(__name__, "conv6", "6 layers (128, 128, 256, 256, 512, 512)", (128, 256, 512), (2, 2, 2))
+queued_dgl_conv6 = study_queued(_CONV6_PAIRS)
 _CONV4 = study_setting(__name__, "conv4", "4 layers (64, 128, 128, 256)", (64, 128, 256), (1, 2, 1))
 dgl_conv4 = study_dgl(_CONV4)
 greedy_dgl_conv4 = study_greedy(_CONV4)

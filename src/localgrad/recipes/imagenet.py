@@ -1,5 +1,8 @@
 """The papers' experiments on ImageNet. Depths that a paper does not give are AugLocal's released script's (5)."""
 
+from dataclasses import replace
+from functools import partial
+
 from localgrad.methods import AugLocal, InfoPro
 from localgrad.methods.infopro_lambdas import Lambdas
 from localgrad.partition import papers
@@ -22,7 +25,9 @@ _RESNET34_TRAINING = imagenet(0.4, 1024, 200)
 _RESNET34 = imagenet_setting(__name__, "resnet34", "ResNet-34", 34, 17, _RESNET34_TRAINING)
 backprop_resnet34 = backprop(_RESNET34, {"auglocal": _RESNET34_TRAINING, "mlaan": _MLAAN})
 auglocal_resnet34 = auglocal(_RESNET34, _AUGLOCAL)
-mlaan_resnet34 = mlaan(_RESNET34.under(_MLAAN))
+# MLAAN's code starts residual branches of this network at zero (methods.md 0), not those of the deeper ones.
+_MLAAN34 = replace(_RESNET34.under(_MLAAN), build=partial(_RESNET34.build, zero_residual=True))
+mlaan_resnet34 = mlaan(_MLAAN34)
 
 _RESNET101_TRAINING = imagenet(0.2, 512, 200)
 _RESNET101 = imagenet_setting(__name__, "resnet101", "ResNet-101", 101, 34, _RESNET101_TRAINING)

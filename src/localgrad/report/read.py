@@ -52,9 +52,9 @@ class RunRecord:
 
     @property
     def planned(self) -> int | None:
-        """Epochs that were asked for."""
-        epochs = self.facts.get("epochs")
-        return epochs if isinstance(epochs, int) else None
+        """Epochs that were asked for; None where they are those of a unit (greedy, queued), of which rows are parts."""
+        epochs, runtime = self.facts.get("epochs"), self.facts.get("runtime", "sequential")
+        return epochs if isinstance(epochs, int) and runtime == "sequential" else None
 
     @property
     def last(self) -> Epoch | None:

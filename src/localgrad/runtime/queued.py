@@ -213,10 +213,13 @@ class Queued:
 
 
 def queue_problems(
-    units: int, buffer: int, order: str, slowdown: Mapping[int, float], max_reuse: int | None, home: str
+    units: int, buffer: int, order: str, slowdown: object, max_reuse: int | None, home: str
 ) -> list[str]:
     """What is wrong with the settings of a queue before ``units`` units, each as one sentence or two."""
     found = []
+    factors = slowdown if isinstance(slowdown, Mapping) else {}
+    if not isinstance(slowdown, Mapping):
+        found.append(f"slowdown must be {{unit: factor}}, such as {{3: 2.0}}, got {slowdown!r}.")
     if type(buffer) is not int or buffer < 0:
         found.append(f"buffer must be a whole number of mini-batches, 0 or more, got {buffer!r}.")
     if max_reuse is not None and (type(max_reuse) is not int or max_reuse < 1):
@@ -224,12 +227,12 @@ def queue_problems(
     for name, word, words in (("order", order, get_args(Order)), ("home", home, get_args(Home))):
         if word not in words:
             found.append(f"{name} {word!r} is unknown. {nearest(str(word), words)}")
-    for unit, factor in slowdown.items():
+    for unit, factor in factors.items():
         if type(unit) is not int or not 0 <= unit < units:
             found.append(f"slowdown: there are units 0 to {units - 1}, got unit {unit!r}.")
         if type(factor) not in (int, float) or not 1 <= factor < float("inf"):
             found.append(f"slowdown: unit {unit!r} can be slower by a factor of 1 or more, got {factor!r}.")
     in_turn = order == "round_robin" or buffer == 0
-    if in_turn and any(factor != 1 for factor in slowdown.values()):
+    if in_turn and any(factor != 1 for factor in factors.values()):
         found.append("slowdown: units that take turns are equally fast; give a buffer and order='random'.")
     return found

@@ -48,6 +48,8 @@ def step_units(
     ``passed(i, h)`` what unit i hands on; neuron groups of ``fused`` spans run as one. No output is
     kept longer than the next span needs it.
     """
+    for unit in units:
+        unit.remember()
     if largest_reach(units) > 1:
         return step_cascades(units, updates, batch, part, around, watch, passed)
     h, terms = batch.x, dict[int, Terms]()

@@ -4,9 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
+import torch
+
 from localgrad.network import LocalNetwork
 from localgrad.runtime.apart import alone_problem
 from localgrad.runtime.queued import Home, Order, queue_problems
+from localgrad.unit import forward_units
 
 
 @final
@@ -58,8 +61,24 @@ def runtime_problems(runtime: RuntimeSpec, settings: Mapping[str, object], net: 
     together = alone_problem(units)
     if together is not None:
         yield f"runtime {who}: the units of this method {together}. Train with runtime='sequential'."
+    elif isinstance(runtime, GreedySpec):
+        yield from _unjudged(net)
     if isinstance(runtime, QueuedSpec):
         yield from (f"runtime queued: {problem}" for problem in _queue_problems(runtime, len(units)))
+
+
+@torch.no_grad()
+def _unjudged(net: LocalNetwork) -> Iterator[str]:
+    """Greedy training judges the newest unit by its own head, which has to classify."""
+    images = torch.zeros((2, *net.backbone.image), device=next(net.parameters()).device)
+    for unit, h, features in forward_units(net.unit_list(), images):
+        if net.class_logits(unit, h, features) is None:
+            yield (
+                f"runtime greedy: accuracy is that of the newest unit's own head, and unit {unit.name!r} has none that "
+                "classifies. Give its loss classes (InfoPro: loss='softmax', PredSim: loss='predsim'), or train with "
+                "runtime='sequential'."
+            )
+            return
 
 
 def _queue_problems(queue: QueuedSpec, units: int) -> Sequence[str]:

@@ -6,6 +6,7 @@ from localgrad.recipes.experiments.experiment import Experiment, NotCovered, nam
 from localgrad.reported import Row
 
 DGL_HEAD = "which head MLAAN's DGL has is not known (a file of the released code is missing): DGL's own"
+LAST_WEIGHTS = "the schedule ends at weights 0 and 0, so the last local module does not learn; the code takes the stage"
 BP_IMAGENET = "the figures of backpropagation equal InfoPro's, which trained by another protocol"
 OWN: dict[str, dict[str, Any]] = {
     "MLAAN": {},
@@ -38,6 +39,6 @@ def mlaan(row: Row) -> Experiment | NotCovered:
             )
         case "InfoPro":
             recipe = named(row.dataset, "infopro", row.network)
-            return ran(recipe, modules=modules, loss="softmax", source="mlaan", epochs=epochs)
+            return ran(recipe, note=LAST_WEIGHTS, modules=modules, loss="softmax", source="mlaan", epochs=epochs)
     note = DGL_HEAD if row.method.startswith("DGL") else ""
     return ran(named(row.dataset, "mlaan", row.network), note=note, modules=modules, **OWN[row.method], epochs=epochs)

@@ -88,7 +88,6 @@ def gndgl_layers(at: Setting, data: dict[str, Any]) -> Recipe:
         loss: LocalLoss = "predsim",
         feat_mult: float = 1,
         dropout: float = 0.01,
-        fuse_groups: bool = False,
         epochs: int = at.protocol.epochs,
         seed: int = 0,
         data_root: Path | None = None,
@@ -103,7 +102,6 @@ def gndgl_layers(at: Setting, data: dict[str, Any]) -> Recipe:
             loss: what a group learns from
             feat_mult: factor on the channels of the convolutions
             dropout: share of the features that are dropped between layers
-            fuse_groups: run the groups of a layer as one grouped convolution where their sizes are equal
         """
         signals = PredSim(loss)
         method = GNDGL(
@@ -112,7 +110,6 @@ def gndgl_layers(at: Setting, data: dict[str, Any]) -> Recipe:
             diversity and groups > 1,
             layerwise=True,
             signals=signals,
-            fuse_groups=fuse_groups,
         )
         nonlinearity = "relu" if loss == "pred" else "leaky_relu"
         return at.run(
