@@ -70,6 +70,17 @@ def test_rows_say_what_the_runs_ended_with(done: tuple[Path, Comparison]) -> Non
         assert [score.best_top1 for score in row.scores] == [end["best"]["test"]["top1"] for end in ends]
 
 
+def test_ensembles_stand_below_the_table(done: tuple[Path, Comparison]) -> None:
+    folder, comparison = done
+    bp, dgl = comparison.rows
+    rows = [json.loads((folder / score.folder / "metrics.jsonl").read_text().splitlines()[-1]) for score in dgl.scores]
+    assert bp.ensembles == {}
+    for mode in ("layerwise", "last"):
+        assert dgl.ensembles[mode].mean == pytest.approx(mean(row["last"]["test"]["ensemble"][mode] for row in rows))
+    text = " ".join(printed(comparison, 200).split())
+    assert f"layerwise {dgl.ensembles['layerwise']}, last {dgl.ensembles['last']}" in text
+
+
 def test_reach_memory_time_and_macs(done: tuple[Path, Comparison]) -> None:
     bp, dgl = done[1].rows
     assert (len(bp.spans), bp.reach_units, bp.reach_blocks, bp.blocks) == (1, 1, 4, 4)

@@ -213,6 +213,7 @@ def make_row(name: str, runs: Sequence[Run], results: Sequence[Result], cost: Co
                 top1=last["test"]["top1"],
                 best_epoch=best["epoch"],
                 best_top1=best["test"]["top1"],
+                ensemble=last["test"].get("ensemble", {}),
             )
         )
     reached = [[span for span, hit in zip(cost.spans, row, strict=True) if hit] for row in cost.audit.reach]

@@ -98,6 +98,7 @@ Train PyTorch networks with local learning: every unit has its own loss, no grad
   export RUN -o FILE             the trained network alone, as safetensors
   cost RECIPE [options]          MACs, parameters and live memory beside backpropagation, without training
   cost --all                     the same of every method, side by side
+  cost --table gndgl|auglocal    the papers' tables of arithmetic
   audit RECIPE [options]         which loss reaches which unit, found by machine
   report RUN... -o FILE          one HTML page about runs
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 from typing import Any, final
 
@@ -13,7 +13,10 @@ FORMAT = "localgrad comparison 1"
 @final
 @dataclass(frozen=True)
 class Score:
-    """One seed's run: top-1 in percent on the test split, after the last epoch and after the best one."""
+    """One seed's run: top-1 in percent on the test split, after the last epoch and after the best one.
+
+    ``ensemble`` is the top-1 of ensembles of the units' heads after the last epoch, by mode, where there are any.
+    """
 
     seed: int
     folder: str
@@ -21,6 +24,7 @@ class Score:
     top1: float
     best_epoch: int
     best_top1: float
+    ensemble: Mapping[str, float] = field(default_factory=dict)
 
 
 @final
@@ -58,6 +62,14 @@ class Row:
     def best_top1(self) -> "Spread":
         """Over the seeds, best epoch."""
         return spread([score.best_top1 for score in self.scores])
+
+    @property
+    def ensembles(self) -> dict[str, "Spread"]:
+        """Over the seeds, last epoch, by mode."""
+        modes = self.scores[0].ensemble
+        return {
+            mode: spread([score.ensemble[mode] for score in self.scores if mode in score.ensemble]) for mode in modes
+        }
 
     @property
     def blocks(self) -> int:
@@ -114,6 +126,7 @@ def row_from_json(data: Mapping[str, Any]) -> Row:
             top1=float(score["top1"]),
             best_epoch=int(score["best_epoch"]),
             best_top1=float(score["best_top1"]),
+            ensemble={str(mode): float(value) for mode, value in score.get("ensemble", {}).items()},
         )
         for score in data["scores"]
     )

@@ -26,6 +26,22 @@ def legend_of(comparison: Comparison) -> list[str]:
         f"{said.get('precision', '?')}",
         "reach: most units (and blocks) that the loss of one unit sends a gradient to, by audit",
         "ratios are to the first row",
+        *ensembles_of(comparison),
+    ]
+
+
+def ensembles_of(comparison: Comparison) -> list[str]:
+    """What the heads of all units say together, where several classify: the figures of GN-DGL's papers."""
+    lines = [
+        f"{row.name}: " + ", ".join(f"{mode} {found}" for mode, found in row.ensembles.items())
+        for row in comparison.rows
+        if row.ensembles
+    ]
+    if not lines:
+        return []
+    return [
+        "ensembles of the units' heads, top-1 of the last epoch (layerwise: module j weighs 2^j; last: the last "
+        "module's heads): " + "; ".join(lines)
     ]
 
 
