@@ -9,6 +9,7 @@ from torch import nn
 from localgrad import localize
 from localgrad.auxnets import ConvFC, MlpSR
 from localgrad.backbones import (
+    cifar_resnet,
     conv_vgg,
     four_stage_resnet,
     imagenet_resnet34,
@@ -133,14 +134,15 @@ def test_dgl_study_network() -> None:
     assert {key: ours[key] for key in theirs} == theirs
 
 
-def test_dgl_resnet110() -> None:
-    """DGL's ResNet-110 is cut behind 26 blocks and has no convolutions in its shortcuts (option A)."""
-    expected, backbone = NETS["dgl/ddg_comparison/resnet110/K2"], resnet110()
+@pytest.mark.parametrize(("layers", "first"), [(20, 5), (110, 27)])
+def test_dgl_resnets_of_its_comparison(layers: int, first: int) -> None:
+    """They are cut behind ``first`` blocks, stem included, and have no convolutions in their shortcuts (option A)."""
+    expected, backbone = NETS[f"dgl/ddg_comparison/resnet{layers}/K2"], cifar_resnet(layers)
     modules = [built(replace(backbone, blocks=(block,), block_names=("block",))) for block in backbone.blocks]
     counts = [parameters(m.get_submodule("block")) for m in modules]
     shortcuts = [sum(p.numel() for name, p in m.named_parameters() if ".shortcut." in name) for m in modules]
     own = [count - shortcut for count, shortcut in zip(counts, shortcuts, strict=True)]
-    assert [sum(own[:27]), sum(own[27:])] == expected["params_blocks"]
+    assert [sum(own[:first]), sum(own[first:])] == expected["params_blocks"]
     unused = 2 * 32
     assert parameters(DGL().auxnet(backbone, (32, 16, 16)).build()) + unused == expected["params_aux0"]
     assert sum(own) + expected["params_aux0"] + expected["params_fc"] == expected["params_total"]
@@ -202,7 +204,24 @@ def test_gndgl_heads(name: str, modules: str) -> None:
     assert sum(parameters(head.build()) for head in found) == NETS[f"gndgl/{name}/{modules}/G1"]["params_aux"]
 
 
-GROUPED = [row.split("/")[1:] for row in NETS if row.startswith("gndgl/") and not row.endswith("/G1")]
+JOINT = "avgpool_fc_variant"
+GROUPED = [
+    row.split("/")[1:]
+    for row in NETS
+    if row.startswith("gndgl/") and not row.endswith("/G1") and JOINT not in NETS[row]
+]
+
+
+@pytest.mark.parametrize("name", ["resnet32", "resnet32x2"])
+def test_gndgl_one_module_of_groups_with_either_head(name: str) -> None:
+    expected = NETS[f"gndgl/{name}/K1/G4"]
+    with torch.device("meta"):
+        nets = [localize(BACKBONES[name], GNDGL(4, final_head=head), 1) for head in ("linear", "1c2f")]
+        strided = nets[1].model.get_submodule(nets[1].backbone.head_name)
+    assert in_golden_words(nets[0].model) == expected[JOINT]
+    assert in_golden_words(nets[1].model) == expected["strided_head_variant"]
+    assert parameters(strided) == expected["params_strided_head"]
+    assert parameters(nets[1].model) - parameters(strided) == expected["params_stem_blocks"]
 
 
 @pytest.mark.parametrize(("name", "modules", "groups"), GROUPED)
@@ -216,9 +235,11 @@ def test_gndgl_networks_of_groups(name: str, modules: str, groups: str) -> None:
     assert parameters(net.aux) == expected["params_aux"]
 
 
-def test_predsim_vgg8b_with_its_local_classifiers() -> None:
-    expected = NETS["predsim/vgg8b/predsim_local"]
+@pytest.mark.parametrize("name", ["vgg8b", "vgg19"])
+def test_predsim_networks_with_their_local_classifiers(name: str) -> None:
+    expected = NETS[f"predsim/{name}/predsim_local"]
+    backbone = vgg8b() if name == "vgg8b" else predsim_vgg(NETS[f"predsim/{name}"]["cfg"])
     with torch.device("meta"):
-        net = localize(vgg8b(), PredSim())
+        net = localize(backbone, PredSim())
     assert parameters(net) == expected["params_total"]
     assert parameters(net.model.get_submodule("head")) == expected["params_influenced_by_global_loss"]
