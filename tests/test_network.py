@@ -102,3 +102,20 @@ def test_nest() -> None:
     root = nest(["layer1.0.task", "layer1.0.own"], [one, two])
     assert root["layer1"]["0"]["task"] is one
     assert root["layer1"]["0"]["own"] is two
+
+
+@pytest.mark.parametrize(
+    ("x", "got"),
+    [
+        (torch.zeros(2, 1, 8, 8), r"got torch.float32 of shape (2, 1, 8, 8)"),
+        (torch.zeros(3, 8, 8), r"got torch.float32 of shape (3, 8, 8)"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), r"got torch.uint8 of shape (2, 3, 8, 8)"),
+        ([[1.0]], "got list"),
+    ],
+)
+def test_images_that_the_network_cannot_read(x: object, got: str) -> None:
+    net = localize(tiny_resnet(), DGL(), 7)
+    for call in (net, net.ensemble):
+        with pytest.raises(LocalgradError) as told:
+            call(x)
+        assert "reads images (B, 3, H, W) as floats, " + got in str(told.value)

@@ -136,7 +136,11 @@ class LocalNetwork(nn.Module):
         self.__dict__["units"] = nn.ModuleList(units)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The plain network, x_BCHW to logits_BK; no unit, no auxiliary network."""
+        """The plain network, x_BCHW to logits_BK; no unit, no auxiliary network.
+
+        Raises LocalgradError for anything but images of the network's channels as floats.
+        """
+        self.check_images(x)
         out: Tensor = self.model(x)
         return out
 
@@ -148,9 +152,23 @@ class LocalNetwork(nn.Module):
         as for ``forward``. Raises LocalgradError for an unknown mode, and for ``last`` where only the network's own
         classifier classifies.
         """
+        self.check_images(x)
         units = self.unit_list()
         seen = forward_units(units, x)
         return self.vote([self.class_logits(unit, h, features) for unit, h, features in seen], mode)
+
+    def check_images(self, x: object) -> None:
+        """Raise LocalgradError unless ``x`` is a batch that the network reads; a foreign network judges for itself."""
+        image = self.backbone.image
+        if self.backbone.source is not None:
+            return
+        if isinstance(x, Tensor) and x.ndim == 1 + len(image) and x.shape[1] == image[0] and x.is_floating_point():
+            return
+        got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise LocalgradError(
+            f"{self.backbone.name} reads images (B, {image[0]}, H, W) as floats, got {got}. The batch axis comes "
+            "first; convert pixels with x.float() / 255 and the data's normalisation."
+        )
 
     def class_logits(self, unit: Unit, h: Tensor, features: Sequence[Tensor] = ()) -> Tensor | None:
         """logits_BK of the unit's own head on its output ``h`` (``features`` of all its groups); None without one."""
