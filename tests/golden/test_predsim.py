@@ -39,23 +39,23 @@ def features(case: dict[str, Any]) -> Tensor:
     return x
 
 
-def close(ours: Tensor, expected: object, tolerance: float = 1e-12) -> None:
+def assert_close(ours: Tensor, expected: object, tolerance: float = 1e-12) -> None:
     torch.testing.assert_close(ours, torch.tensor(expected, dtype=ours.dtype), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", SIMILARITY)
 def test_similarities_of_features_and_labels(name: str) -> None:
     case = SIMILARITY[name]
-    close(similarity_matrix(features(case)), case["R"])
+    assert_close(similarity_matrix(features(case)), case["R"])
     one_hot = torch.eye(case["classes"], dtype=torch.float64)[case["y"]]
-    close(similarity_matrix(one_hot), case["Ry"])
+    assert_close(similarity_matrix(one_hot), case["Ry"])
 
 
 def test_constant_samples_and_flattened_maps() -> None:
     """A sample of equal features resembles nothing; flattening a map first is the code's option without std."""
     case = GOLDEN["constant_rows"]
-    close(similarity_matrix(torch.tensor(case["x"], dtype=torch.float64)), case["R"])
-    close(similarity_matrix(features(GOLDEN["without_std"]).flatten(1)), GOLDEN["without_std"]["R"])
+    assert_close(similarity_matrix(torch.tensor(case["x"], dtype=torch.float64)), case["R"])
+    assert_close(similarity_matrix(features(GOLDEN["without_std"]).flatten(1)), GOLDEN["without_std"]["R"])
 
 
 @pytest.mark.parametrize("name", SIMILARITY)
@@ -64,12 +64,12 @@ def test_loss_and_gradient(name: str) -> None:
     x = features(case).requires_grad_()
     loss = SimilarityMatching(case["classes"])({"features": x}, Batch(x=x, y=torch.tensor(case["y"])))["similarity"]
     (gradient,) = torch.autograd.grad(loss, x)
-    close(loss, case["sim_loss"])
-    close(gradient.norm(), case["grad_norm"])
-    close(gradient.flatten()[:6], case["grad_first6"])
+    assert_close(loss, case["sim_loss"])
+    assert_close(gradient.norm(), case["grad_norm"])
+    assert_close(gradient.flatten()[:6], case["grad_first6"])
     reduced = SimilarityMatching(case["classes"])({"features": x.float()}, Batch(x=x, y=torch.tensor(case["y"])))
     assert reduced["similarity"].dtype == torch.float32
-    close(reduced["similarity"], case["sim_loss_float32"], 2e-6)
+    assert_close(reduced["similarity"], case["sim_loss_float32"], 2e-6)
 
 
 def block(case: dict[str, Any]) -> tuple[Unit, Tensor]:
@@ -108,7 +108,7 @@ def test_blocks_with_beta(case: dict[str, Any]) -> None:
     h = unit(x)
     loss, terms = unit.loss(h, Batch(x=x, y=torch.tensor([0, 1, 2, 1])))
     loss.backward()
-    close(loss.detach(), case["loss_float64"])
+    assert_close(loss.detach(), case["loss_float64"])
     weighted = {objective.name: objective.weight for objective in unit.spec.objectives}
     for name, term in (("pred", "ce"), ("sim", "similarity")):
         expected = case[f"loss_{name}_weighted"]
@@ -120,7 +120,7 @@ def test_blocks_with_beta(case: dict[str, Any]) -> None:
     ours = {f"{name}.{key}": p.grad.norm() for name, layer in layers.items() for key, p in layer.named_parameters()}
     assert ours.keys() == case["grad_norm"].keys()
     for name, norm in ours.items():
-        close(norm, case["grad_norm"][name], 1e-11)
+        assert_close(norm, case["grad_norm"][name], 1e-11)
 
 
 @pytest.mark.parametrize(("channels", "size", "most", "kernel", "padding", "out"), GOLDEN["pooling"])
@@ -144,10 +144,10 @@ def test_heads_of_auglocals_comparison(case: dict[str, Any]) -> None:
     ce = pred.loss({"logits": logits}, batch)["ce"]
     similarity = sim.loss(encoder.double()(x), batch)["similarity"]
     assert [[*decoder.pool.kernel_size], [*decoder.pool.padding]] == case["pool"]
-    close(logits[0].detach(), case["logits_row0"])
-    close(ce.detach(), case["ce"])
-    close(similarity.detach(), case["sim"])
-    close((sim.weight * similarity + pred.weight * ce).detach(), case["combined"])
+    assert_close(logits[0].detach(), case["logits_row0"])
+    assert_close(ce.detach(), case["ce"])
+    assert_close(similarity.detach(), case["sim"])
+    assert_close((sim.weight * similarity + pred.weight * ce).detach(), case["combined"])
 
 
 def similarity_macs(unit: Unit) -> int:
