@@ -1,9 +1,12 @@
 """LocalNetwork: a network cut into units. ``localize`` makes one."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import final, get_args
 
+import torch
 from torch import Tensor, nn
 
 from localgrad.backbones.module import check_wrapped, cut_wrapped, relink, wrap
@@ -11,7 +14,7 @@ from localgrad.ensemble import EnsembleMode, layerwise_ensemble, mean_probabilit
 from localgrad.errors import LocalgradError, nearest
 from localgrad.grouping import GroupedBlock, SideBySide, group_name, with_groups, with_head
 from localgrad.method import Method, regrouped
-from localgrad.objective import UnitSpec
+from localgrad.objective import Follow, UnitSpec
 from localgrad.partition import Cut
 from localgrad.rng import derive_seed, seeded
 from localgrad.spec import Backbone, Block, Partition, chain
@@ -34,18 +37,39 @@ def nest(paths: Sequence[str], modules: Sequence[nn.Module]) -> nn.ModuleDict:
     return root
 
 
-def build_model(backbone: Backbone, seed: int) -> tuple[nn.Module, list[nn.Module]]:
-    """The plain network and its blocks, the head last: freshly initialised, or the foreign network as it is."""
+Wanted = Callable[[int, int], bool]
+"""Whether block i, as far as neuron group g makes it, gets weights; the head is the block after the last."""
+
+
+def everything(_block: int, _group: int) -> bool:
+    """All blocks get weights."""
+    return True
+
+
+def where(real: bool) -> AbstractContextManager[object]:
+    """The device to build on: the usual one, or meta, where nothing is allocated."""
+    return nullcontext() if real else torch.device("meta")
+
+
+def build_model(backbone: Backbone, seed: int, wanted: Wanted = everything) -> tuple[nn.Module, list[nn.Module]]:
+    """The plain network and its blocks, the head last: freshly initialised, or the foreign network as it is.
+
+    Blocks that are not ``wanted`` are on the meta device; of a foreign network all are as they are.
+    """
     if backbone.source is not None:
         return backbone.source.module, [block.build() for block in (*backbone.blocks, backbone.head)]
     paths = (*backbone.block_names, backbone.head_name)
     blocks: list[nn.Module] = []
-    for name, block in zip(paths, (*backbone.blocks, backbone.head), strict=True):
+    for index, (name, block) in enumerate(zip(paths, (*backbone.blocks, backbone.head), strict=True)):
         if isinstance(block, GroupedBlock):
-            groups = range(len(block.parts))
-            blocks.append(block.joined([build_group(backbone, block, name, group, seed) for group in groups]))
+            parts = []
+            for group in range(len(block.parts)):
+                with where(wanted(index, group)):
+                    parts.append(build_group(backbone, block, name, group, seed))
+            blocks.append(block.joined(parts))
         else:
-            blocks.append(build_block(backbone, block, name, seed))
+            with where(wanted(index, 0)):
+                blocks.append(build_block(backbone, block, name, seed))
     return chain(paths, blocks), blocks
 
 
@@ -78,6 +102,24 @@ def own_blocks(spec: UnitSpec, blocks: Sequence[nn.Module]) -> list[nn.Module]:
     return found
 
 
+def owns_block(backbone: Backbone, specs: Sequence[UnitSpec], owned: Collection[int], block: int, group: int) -> bool:
+    """Whether one of the ``owned`` units trains a block, as far as the neuron group makes it, or uses the head."""
+    for place in owned:
+        spec = specs[place]
+        if block < len(backbone.blocks):
+            mine = spec.span.start <= block < spec.span.stop and (spec.group == group or not spec.span.groups)
+        else:
+            mine = any(objective.aux is backbone.head for objective in spec.objectives)
+        if mine:
+            return True
+    return False
+
+
+def path_of(backbone: Backbone, follow: Follow) -> str:
+    """Name of the block that a part of an auxiliary network follows."""
+    return backbone.block_names[follow.block]
+
+
 @final
 class LocalNetwork(nn.Module):
     """A network and the auxiliary networks of its units.
@@ -89,12 +131,22 @@ class LocalNetwork(nn.Module):
 
     Initial weights of every block and auxiliary network are a function of (seed, its name). A wrapped foreign network
     is ``model`` itself, with the weights and the ``state_dict`` keys that it has.
+
+    ``only`` are the units, by their place, that this process trains: the others are on the meta device, where they take
+    no memory. A foreign network loses the weights of those. ``owned`` are the places of the units with weights.
     """
 
     model: nn.Module
     units: nn.ModuleList
 
-    def __init__(self, backbone: Backbone, specs: Sequence[UnitSpec], *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        specs: Sequence[UnitSpec],
+        *,
+        seed: int = 0,
+        only: Collection[int] | None = None,
+    ) -> None:
         super().__init__()
         backbone = with_groups(backbone, list(dict.fromkeys(spec.span for spec in specs)))
         for spec in specs:
@@ -102,20 +154,21 @@ class LocalNetwork(nn.Module):
                 backbone = with_head(backbone, spec.head)
         self.backbone = backbone
         self.seed = seed
-        self.model, blocks = build_model(backbone, seed)
+        self.owned = frozenset(range(len(specs)) if only is None else only)
+        self.model, blocks = build_model(backbone, seed, partial(owns_block, backbone, specs, self.owned))
         self.training = self.model.training
         head = blocks.pop()
 
         units: list[Unit] = []
         paths: list[str] = []
         auxnets: list[nn.Module] = []
-        for spec in specs:
+        for place, spec in enumerate(specs):
             own: dict[str, nn.Module] = {}
             built: dict[int, nn.Module] = {id(backbone.head): head}
             for objective in spec.objectives:
                 if id(objective.aux) not in built:
                     path = f"{spec.name}.{objective.name}"
-                    with seeded(derive_seed(seed, "aux", path)):
+                    with seeded(derive_seed(seed, "aux", path)), where(place in self.owned):
                         aux = objective.aux.build()
                         spec.initialise(aux)
                     built[id(objective.aux)] = aux
@@ -127,13 +180,21 @@ class LocalNetwork(nn.Module):
             sources = []
             for follow in spec.follows:
                 aux, block = own[follow.objective], blocks[follow.block]
-                aux.get_submodule(follow.part).load_state_dict(block.state_dict())
+                if place in self.owned:
+                    start = block
+                    if any(weight.is_meta for weight in block.parameters()):  # another process trains it
+                        start = build_block(backbone, backbone.blocks[follow.block], path_of(backbone, follow), seed)
+                    aux.get_submodule(follow.part).load_state_dict(start.state_dict())
                 sources.append(block if follow.other is None else aux.get_submodule(follow.other))
             body = nn.Sequential(*own_blocks(spec, blocks))
             units.append(Unit(spec, body, own, sources))
         self.aux = nest(paths, auxnets)
         # Set past nn.Module's registration: the units are views, their modules belong to `model` and `aux`.
         self.__dict__["units"] = nn.ModuleList(units)
+        if backbone.source is not None and len(self.owned) < len(units):
+            for place in set(range(len(units))) - self.owned:
+                units[place].to("meta")
+            relink(backbone)
 
     def forward(self, x: Tensor) -> Tensor:
         """The plain network, x_BCHW to logits_BK; no unit, no auxiliary network.

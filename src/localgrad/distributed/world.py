@@ -1,0 +1,269 @@
+"""The processes of a run: how they find each other, how they notice that one is gone, what they tell each other.
+
+What is said here is control, a few bytes in torch.distributed's TCPStore: who is there, who has failed and why, whether
+a signal asks to stop. Nothing of the training goes through it.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import final
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+
+from localgrad.errors import LocalgradError
+
+WORDS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+LOST_AFTER = 3.0
+"""Seconds that a broken connection waits for the reason: the other end says it before it leaves."""
+
+
+@final
+@dataclass(frozen=True)
+class Address:
+    """Where this process stands among the others, as torchrun tells it in the environment."""
+
+    rank: int
+    size: int
+    host: str
+    port: int
+    served: bool = False
+    """Whether somebody else, torchrun's agent, keeps the store; else rank 0 does."""
+    attempt: str = "0"
+    """Which start of the processes this is: torchrun starts them again after a failure."""
+    local_rank: int = 0
+
+    @staticmethod
+    def from_environment(words: Mapping[str, str]) -> "Address":
+        """Raises LocalgradError when this process was not started by torchrun."""
+        missing = [name for name in WORDS if name not in words]
+        if missing:
+            raise LocalgradError(
+                f"runtime distributed: {', '.join(missing)} not found in the environment, so this process does not "
+                "know the others. Start it with `torchrun --nproc-per-node N -m localgrad train ...`, or give "
+                "--processes N without torchrun."
+            )
+        rank, size, port = (int(words[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
+        return Address(
+            rank,
+            size,
+            words["MASTER_ADDR"],
+            port,
+            words.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+            words.get("TORCHELASTIC_RESTART_COUNT", "0"),
+            int(words.get("LOCAL_RANK", rank)),
+        )
+
+
+def restarted() -> bool:
+    """Whether torchrun started this process again after a failure."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
+@final
+class World:
+    """This process among the others. ``names[r]`` says what process r trains, for messages.
+
+    Use as a context: leaving it ends the heartbeat and the process group.
+    """
+
+    def __init__(self, address: Address, *, timeout: float, device: torch.device) -> None:
+        self.rank, self.size = address.rank, address.size
+        self.keeps_store = address.rank == 0 and not address.served
+        self.timeout = timeout
+        self.device = device
+        self.names: Sequence[str] = [""] * self.size
+        self.peers: frozenset[int] = frozenset(range(self.size)) - {self.rank}
+        client = _connect(address, timeout)
+        self.store = PrefixStore(f"localgrad/{address.attempt}", client)
+        self._meet(address)
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(
+            backend,
+            store=PrefixStore("group", self.store),
+            rank=self.rank,
+            world_size=self.size,
+            # Who is gone is found by the heartbeat; a peer that lives may take as long as it needs.
+            timeout=timedelta(days=7),
+        )
+        # A connection of its own: a store answers one question at a time.
+        self.beat = Heartbeat(PrefixStore(f"localgrad/{address.attempt}", client.clone()), self)
+        self.beat.start()
+
+    def __enter__(self) -> "World":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            self._part()
+        else:
+            self.fail(str(error) or type(error).__name__)
+            if self.keeps_store:
+                time.sleep(4 * self.beat.interval)  # until the others have heard it
+        self.beat.stop()
+        if error is None:
+            dist.destroy_process_group()
+
+    def _part(self) -> None:
+        """Wait, where this process keeps the store, until the others need it no more."""
+        self.store.set(f"done/{self.rank}", "1")
+        while self.keeps_store and self.beat.trouble is None:
+            if all(self.store.check([f"done/{rank}"]) for rank in range(self.size)):
+                return
+            time.sleep(0.01)
+
+    def name(self, rank: int) -> str:
+        """The process, and what it trains."""
+        return f"rank {rank}" + (f" ({self.names[rank]})" if self.names[rank] else "")
+
+    def _meet(self, address: Address) -> None:
+        """Wait until all processes are there. Raises LocalgradError that names those that are not."""
+        self.store.set(f"here/{self.rank}", "1")
+        start = time.monotonic()
+        while True:
+            missing = [rank for rank in range(self.size) if not self.store.check([f"here/{rank}"])]
+            if not missing:
+                return
+            if time.monotonic() - start > self.timeout:
+                names = ", ".join(f"rank {rank}" for rank in missing)
+                raise LocalgradError(
+                    f"runtime distributed: {names} of {self.size} did not come to {address.host}:{address.port} within "
+                    f"{self.timeout:g} s. Start {'it' if len(missing) == 1 else 'them'} with the same command, or give "
+                    "a longer --timeout."
+                )
+            time.sleep(0.02)
+
+    def agree(self, what: str, mine: object) -> list[object]:
+        """Tell all others plain data; returns what every process told, by rank. Everybody has to call it."""
+        self.store.set(f"{what}/{self.rank}", json.dumps(mine))
+        told = []
+        for rank in range(self.size):
+            while not self.store.check([f"{what}/{rank}"]):
+                self.check()
+                time.sleep(0.005)
+            told.append(json.loads(self.store.get(f"{what}/{rank}")))
+        return told
+
+    def tell(self, what: str, value: str) -> None:
+        """Leave a word for all others."""
+        self.store.set(what, value)
+
+    def fail(self, text: str) -> None:
+        """Tell the others why this process stops; the first reason counts."""
+        with suppress(Exception):
+            self.store.compare_set("failed", "", json.dumps([self.rank, text]))
+
+    def check(self) -> None:
+        """Raise LocalgradError when another process has failed or is gone."""
+        if self.beat.trouble is not None:
+            raise LocalgradError(self.beat.trouble)
+
+    def lost(self, rank: int, error: BaseException) -> LocalgradError:
+        """What to say when the connection with ``rank`` broke: its own reason, if it left one."""
+        start = time.monotonic()
+        while time.monotonic() - start < LOST_AFTER:
+            if self.beat.trouble is not None:
+                return LocalgradError(self.beat.trouble)
+            time.sleep(0.05)
+        return LocalgradError(self.gone(rank, f"the connection broke: {first_line(error)}"))
+
+    def gone(self, rank: int, how: str) -> str:
+        """That a process ended or hangs, and what can be done."""
+        return (
+            f"{self.name(rank)} is gone: {how}. This run stops; its checkpoints are whole. torchrun --max-restarts 3 "
+            "starts it again by itself; by hand, start all processes with `train --resume RUN`."
+        )
+
+
+@final
+class Heartbeat:
+    """A thread that says in the store that this process lives, and hears whether the others do.
+
+    ``trouble`` is why the run cannot go on; ``stop_asked``: a signal reached one of the processes.
+    """
+
+    def __init__(self, store: Store, world: World) -> None:
+        self.store = store
+        self.world = world
+        self.interval = min(0.25, world.timeout / 10)
+        self.trouble: str | None = None
+        self.stop_asked = threading.Event()
+        self._ended = threading.Event()
+        self._heard: dict[int, tuple[str, float]] = {}
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; others take it for a process that has finished."""
+        self._ended.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        count = 0
+        try:
+            while not self._ended.wait(self.interval):
+                count += 1
+                self.store.set(f"beat/{self.world.rank}", str(count))
+                self._listen()
+            self.store.set(f"beat/{self.world.rank}", "ended")
+        except Exception as error:  # noqa: BLE001 -- the store's client raises several kinds
+            if not self._ended.is_set():
+                self.trouble = self.world.gone(0, f"nobody answers at the meeting point ({first_line(error)})")
+
+    def _listen(self) -> None:
+        if self.trouble is not None:
+            return
+        if self.store.check(["failed"]):
+            rank, text = json.loads(self.store.get("failed"))
+            if rank != self.world.rank:
+                self.trouble = f"{self.world.name(rank)} stopped: {text}"
+                return
+        if self.store.check(["stop"]):
+            self.stop_asked.set()
+        now = time.monotonic()
+        for rank in self.world.peers:
+            key = f"beat/{rank}"
+            beat = self.store.get(key).decode() if self.store.check([key]) else ""
+            before, since = self._heard.get(rank, (None, now))
+            self._heard[rank] = (beat, since if beat == before else now)
+            if beat != "ended" and now - self._heard[rank][1] > self.world.timeout:
+                self.trouble = self.world.gone(rank, f"no sign of life for {self.world.timeout:g} s")
+
+
+def _connect(address: Address, timeout: float) -> TCPStore:
+    keeps = address.rank == 0 and not address.served
+    try:
+        return TCPStore(
+            address.host,
+            address.port,
+            is_master=keeps,
+            timeout=timedelta(seconds=timeout),
+            wait_for_workers=False,
+        )
+    except (RuntimeError, dist.DistError) as error:
+        if keeps:
+            why = "the port is in use" if "EADDRINUSE" in str(error) or "in use" in str(error) else first_line(error)
+            raise LocalgradError(
+                f"runtime distributed: rank 0 cannot listen at {address.host}:{address.port}: {why}. Give another "
+                "port (torchrun --master-port N, or --standalone on one machine)."
+            ) from error
+        raise LocalgradError(
+            f"runtime distributed: rank {address.rank} found nobody at {address.host}:{address.port} within "
+            f"{timeout:g} s: rank 0 did not come ({first_line(error)}). Check address and port, or start rank 0."
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The beginning of an error's text, without addresses of C++ code."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

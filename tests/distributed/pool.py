@@ -1,0 +1,94 @@
+"""A pool of real processes for tests: started once, each runs the tasks that it is given, one after the other."""
+
+import importlib
+import multiprocessing
+import socket
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any, final
+
+from localgrad.distributed import Address
+
+PATIENCE = 60
+
+
+def serve(connection: Connection) -> None:
+    """What a process of the pool does: ``module:function`` with arguments, until there is none."""
+    import torch
+
+    torch.set_num_threads(1)
+    while True:
+        task = connection.recv()
+        if task is None:
+            return
+        reference, arguments = task
+        module, _, name = reference.partition(":")
+        try:
+            connection.send((True, getattr(importlib.import_module(module), name)(*arguments)))
+        except BaseException as error:  # noqa: BLE001 -- told to the test
+            connection.send((False, (type(error).__name__, str(error), traceback.format_exc())))
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@final
+class RankError(Exception):
+    """What a process of the pool raised: ``kind`` and ``text`` of its exception."""
+
+    def __init__(self, rank: int, kind: str, text: str, trace: str) -> None:
+        super().__init__(f"rank {rank}: {kind}: {text}\n{trace}")
+        self.rank, self.kind, self.text = rank, kind, text
+
+
+@final
+class Pool:
+    """``run`` gives the first processes a task each and returns their results by rank."""
+
+    def __init__(self, size: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.members = []
+        for _ in range(size):
+            mine, theirs = context.Pipe()
+            process = context.Process(target=serve, args=(theirs,), daemon=True)
+            process.start()
+            theirs.close()
+            self.members.append((process, mine))
+
+    def run(self, reference: str, ranks: int, *arguments: Any) -> list[Any]:
+        """``module:function(address, *arguments)`` on so many processes. Raises RankError, that of the first that
+        failed."""
+        found = self.outcomes(reference, ranks, *arguments)
+        for rank, (fine, value) in enumerate(found):
+            if not fine:
+                raise RankError(rank, *value)
+        return [value for _, value in found]
+
+    def outcomes(self, reference: str, ranks: int, *arguments: Any) -> list[tuple[bool, Any]]:
+        """The same with (True, result) or (False, (exception, text, trace)) by rank."""
+        port = free_port()
+        for rank, (_, connection) in enumerate(self.members[:ranks]):
+            connection.send((reference, (Address(rank, ranks, "127.0.0.1", port), *arguments)))
+        return [self._answer(rank) for rank in range(ranks)]
+
+    def _answer(self, rank: int) -> tuple[bool, Any]:
+        process, connection = self.members[rank]
+        if not connection.poll(PATIENCE):
+            raise TimeoutError(f"rank {rank} did not answer within {PATIENCE} s (alive: {process.is_alive()})")
+        answer: tuple[bool, Any] = connection.recv()
+        return answer
+
+    def close(self) -> None:
+        """End all processes."""
+        for _, connection in self.members:
+            connection.send(None)
+            connection.close()
+        for process, _ in self.members:
+            process.join(timeout=5)
+            if process.is_alive():
+                process.kill()
