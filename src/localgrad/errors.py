@@ -1,7 +1,8 @@
 """The exceptions that localgrad raises for what a user did, and a way to say what was probably meant."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class LocalgradError(ValueError):
@@ -17,10 +18,41 @@ class RunError(LocalgradError):
         super().__init__(many + "".join(f"\n- {problem}" for problem in problems))
 
 
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Put ``where`` in front of a LocalgradError from inside, such as the network and the block that it is about."""
+    try:
+        yield
+    except LocalgradError as error:
+        raise LocalgradError(f"{where}: {error}") from error
+
+
+_NEAR = 0.65
+"""Share of the letters that two near words have in common. 'foo' and 'infopro' share 0.6, 'ran' and 'run' 0.67."""
+
+
+def near(word: str, choices: Iterable[str]) -> list[str]:
+    """At most three choices, the nearest first, that look like ``word`` or contain it; capitals make no difference."""
+    typed, found = word.casefold(), list[tuple[float, str]]()
+    for choice in set(choices):
+        share = difflib.SequenceMatcher(None, choice.casefold(), typed).ratio()
+        if share >= _NEAR or (len(typed) > 2 and typed in choice.casefold()):
+            found.append((-share, choice))
+    return [choice for _, choice in sorted(found)[:3]]
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """A question that names the choices near to ``word``; '' when none is."""
+    close = near(word, choices)
+    return f"Did you mean {' or '.join(close)}?" if close else ""
+
+
+def there_are(choices: Iterable[str]) -> str:
+    """A sentence that names all choices, in their order."""
+    return f"There are: {', '.join(choices) or 'none'}."
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """A phrase that names the choices nearest to ``word``, or all of them when none is near."""
+    """A phrase that names the choices near to ``word``, or all of them when none is."""
     known = sorted(choices)
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    if close:
-        return "Did you mean " + " or ".join(close) + "?"
-    return "There are: " + (", ".join(known) or "none") + "."
+    return did_you_mean(word, known) or there_are(known)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from localgrad.errors import LocalgradError
-from localgrad.spec import Backbone, Block, FusableBlock, GroupableBlock, Shape, Span
+from localgrad.spec import Backbone, Block, FusableBlock, GroupableBlock, JoinableBlock, Shape, Span
 
 
 @final
@@ -35,6 +35,15 @@ class SideBySide(nn.Module):
         groups = list(self.children())
         inputs = [h] * len(groups) if self.sizes is None else torch.split(h, list(self.sizes), 1)
         return torch.cat([group(own) for group, own in zip(groups, inputs, strict=True)], 1)
+
+
+@final
+@dataclass(frozen=True)
+class OneModule:
+    """The groups of one block as one module. ``draws``: it is called with the groups' random streams too."""
+
+    module: nn.Module
+    draws: bool
 
 
 @final
@@ -72,6 +81,14 @@ class GroupedBlock:
         if not isinstance(self.block, FusableBlock) or len(sizes) > 1:
             return None
         return self.block.fused(len(self.parts), reads_all=self.sizes is None)
+
+    def one_module(self) -> OneModule | None:
+        """All groups as one module; None where groups or block do not allow it."""
+        reads_all, sizes = self.sizes is None, tuple(stop - start for start, stop in self.borders)
+        if isinstance(self.block, JoinableBlock) and (reads_all or len(set(sizes)) == 1):
+            return OneModule(self.block.joined(sizes, reads_all=reads_all), draws=True)
+        fused = self.fused()
+        return None if fused is None else OneModule(fused.build(), draws=False)
 
     def start_weights(self, part: nn.Module, whole: nn.Module, group: int) -> None:
         """Give one group's module its share of the weights of ``fused().build()``."""

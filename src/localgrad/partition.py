@@ -125,8 +125,8 @@ class PaperTable:
         raise LocalgradError(
             f"modules={self.modules}: the papers have no split of {backbone.name} into {self.modules} modules "
             f"(table {self.source!r} has {', '.join(map(str, known))}). Take one of these, or "
-            f"cut evenly: partition=equal_blocks({self.modules}) or equal_macs({self.modules}), on the command line "
-            "--cut equal_blocks or --cut equal_macs."
+            f"cut evenly: partition=localgrad.equal_blocks({self.modules}) or localgrad.equal_macs({self.modules}), on "
+            "the command line --cut equal_blocks or --cut equal_macs."
         )
 
 

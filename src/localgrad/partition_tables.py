@@ -45,9 +45,15 @@ TABLES: dict[str, dict[str, dict[int, Ends]]] = {
     # InfoPro*, balanced memory.
     "infopro_balanced_cifar10": {"resnet110": {2: ((1, 14),), 3: ((1, 9), (2, 2)), 4: ((1, 6), (1, 14), (2, 8))}},
     "infopro_balanced_stl10": {"resnet110": {2: ((1, 14),), 3: ((1, 8), (2, 1)), 4: ((1, 6), (1, 14), (2, 8))}},
-    "infopro_balanced_imagenet": {"imagenet_resnet101": {2: ((2, 0),)}, "imagenet_resnet152": {2: ((2, 5),)}},
-    # DGL's own ImageNet networks: modules of 3 convolutions; of 4 and 8; half of ResNet-152's 51 layers, rounded up.
+    "infopro_balanced_imagenet": {
+        "imagenet_resnet101": {2: ((2, 0),)},
+        "imagenet_resnet152": {2: ((2, 5),)},
+        "imagenet_resnext101_32x8d": {2: ((2, 2),)},
+    },
+    # DGL's own networks. ResNet-110: half of its 58 layers, conv, BatchNorm, ReLU and pooling counted in. ImageNet:
+    # modules of 3 convolutions; of 4 and 8; half of ResNet-152's 51 layers, rounded up.
     "dgl": {
+        "resnet110": {2: ((2, 7),)},
         "imagenet_vgg13": {4: ((2, 0), (3, 1), (5, 0))},
         "imagenet_vgg19": {2: ((3, 3),), 4: ((2, 1), (3, 3), (4, 3))},
         "imagenet_resnet152": {2: ((3, 13),)},

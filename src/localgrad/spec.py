@@ -7,12 +7,13 @@ Shape legend, used everywhere: B batch, C channels, H height, W width, K classes
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from localgrad.errors import LocalgradError
+from localgrad.errors import LocalgradError, located
 
 Shape = tuple[int, ...]
 """Shape of one sample, without the batch axis: (C, H, W) for feature maps, (C,) for vectors."""
@@ -59,6 +60,23 @@ class FusableBlock(Block, Protocol):
         ...
 
 
+Drawing = Callable[[], AbstractContextManager[object]]
+"""A context in which random numbers are those of one unit's step."""
+
+
+@runtime_checkable
+class JoinableBlock(Block, Protocol):
+    """A block whose neuron groups can run as one module, also when their sizes differ or each draws numbers."""
+
+    def joined(self, sizes: tuple[int, ...], *, reads_all: bool) -> nn.Module:
+        """All groups of the block, which make ``sizes`` channels: called with the input and a Drawing per group.
+
+        ``reads_all`` says whether each group reads the whole input or, all of one size then, its own channels.
+        Parameters and buffers are those of the groups, concatenated along the first axis.
+        """
+        ...
+
+
 class AuxSpec(Protocol):
     """Description of an auxiliary network. Its module maps h_BCHW to logits_BK or to a dict of named tensors."""
 
@@ -91,6 +109,8 @@ class Backbone:
     ``source`` the network is that module itself: it keeps its weights and names, and only auxnets are initialised.
     ``halve_on`` is for auxiliary networks made from later blocks: these halve their maps as often as the blocks they
     copy lie behind halvings of the network's own ("size"), or wherever the width changes ("width", VGGs).
+    ``head_widths`` are what heads of convolutions take for the widths of the stages, from the largest map on, in
+    networks whose layers widen inside a stage (DenseNets); () where a stage's layers have one width.
     ``initialise_aux`` draws the weights of auxiliary networks where that differs from ``initialise``.
     ``changed_from`` is the Backbone that this one was made from, when a method gave it another head or had spans of it
     made by neuron groups; ``grouped_spans`` are then those with groups.
@@ -108,6 +128,7 @@ class Backbone:
     source: Source | None = None
     constructor: str | None = None
     halve_on: Literal["size", "width"] = "size"
+    head_widths: tuple[int, ...] = ()
     initialise_aux: Initialiser | None = None
     changed_from: "Backbone | None" = None
     grouped_spans: tuple["Span", ...] = ()
@@ -115,8 +136,8 @@ class Backbone:
     def shapes(self, image: Shape | None = None) -> tuple[Shape, ...]:
         """Shape of one sample after every block."""
         shape, shapes = image or self.image, []
-        for block in self.blocks:
-            shape = block.shape(shape)
+        for name, block in zip(self.block_names, self.blocks, strict=True):
+            shape = shape_behind(block, shape, f"{self.name}: block {name!r}")
             shapes.append(shape)
         return tuple(shapes)
 
@@ -173,6 +194,12 @@ class Batch:
     pair_similarity: Tensor | None = None
     step: int | None = None
     epoch: int = 0
+
+
+def shape_behind(block: Block, shape: Shape, where: str) -> Shape:
+    """The block's output shape; an error, such as for an image too small, begins with ``where``: network and block."""
+    with located(where):
+        return block.shape(shape)
 
 
 def chain(paths: Sequence[str], modules: Sequence[nn.Module]) -> nn.Sequential:

@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from localgrad.errors import located
 from localgrad.losses import Outputs
 from localgrad.objective import UnitSpec
 from localgrad.recompute import forward_recomputed
@@ -99,7 +100,9 @@ class Unit(nn.Module):
         terms: Terms = {}
         alone = len(self.spec.objectives) == 1
         for objective in self.spec.objectives:
-            for name, value in objective.loss(outputs[objective.name], batch).items():
+            with located(f"unit {self.name!r}"):
+                found = objective.loss(outputs[objective.name], batch)
+            for name, value in found.items():
                 weighted = value if objective.weight == 1.0 else objective.weight * value
                 before = sums.get(objective.name)
                 sums[objective.name] = weighted if before is None else before + weighted
@@ -220,7 +223,8 @@ class Work:
         self.top: Tensor
         self.outputs: dict[str, Outputs]
 
-    def _drawing(self) -> AbstractContextManager[object]:
+    def drawing(self) -> AbstractContextManager[object]:
+        """The random state of this step, as far as it has been drawn from."""
         return nullcontext() if self.stream is None else self.stream.entered()
 
     def forward(self, h_in: Tensor, *, passes_on: bool = False) -> Tensor:
@@ -231,7 +235,7 @@ class Work:
         self.h_in = h_in.detach()
         if passes_on:
             self.h_in.requires_grad_()
-        with self._drawing(), self.update.autocast(self.device):
+        with self.drawing(), self.update.autocast(self.device):
             self.h = self.unit(self.h_in)
         self.top = self.h
         return self.h.detach()
@@ -243,7 +247,7 @@ class Work:
 
     def look(self, features: Sequence[Tensor] = ()) -> Tensor | None:
         """Run the auxiliary networks; return the logits, detached, where the groups of the span share them."""
-        with self._drawing(), self.update.autocast(self.device):
+        with self.drawing(), self.update.autocast(self.device):
             self.outputs = self.unit.outputs(self.top, features)
         if not self.unit.spec.shares_outputs:
             return None
@@ -270,7 +274,7 @@ class Work:
         if self.unit.spec.shares_outputs:
             others = torch.stack([one for group, one in enumerate(logits) if group != self.unit.spec.group])
             self.outputs = {name: {**outputs, "others": others} for name, outputs in self.outputs.items()}
-        with self._drawing():
+        with self.drawing():
             with self.update.autocast(self.device):
                 sums, terms = self._losses()
             return self.update.backward(total(sums), wanted), terms
@@ -285,7 +289,7 @@ class Work:
         Losses that go down equally far go together. The graphs of the auxiliary networks are freed.
         """
         found: dict[int, Tensor] = {}
-        with self._drawing():
+        with self.drawing():
             with self.update.autocast(self.device):
                 sums, terms = self._losses()
             by_reach: dict[int, list[str]] = {}

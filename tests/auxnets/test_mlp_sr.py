@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from localgrad import LocalgradError
 from localgrad.auxnets import CnnHead, MlpSR
 
 
@@ -62,3 +63,12 @@ def test_cnn_head() -> None:
     conv = ["Conv2d", "BatchNorm2d", "ReLU"]
     assert kinds(head) == [*conv * 2, "AdaptiveAvgPool2d", "BatchNorm2d", "Flatten", "Linear"]
     assert parameters(head) == 2 * (9 * 16 + 8) + 8 + 16 * 3 + 3
+
+
+def test_it_is_a_head_of_networks_too() -> None:
+    head = MlpSR(8, (8, 8), 5, convs=0, hidden=2)
+    assert head.shape((8, 6, 4)) == (5,)
+    assert head.rebuild(in_channels=4) == MlpSR(4, (8, 8), 5, convs=0, hidden=2)
+    for shape in ((4, 8, 8), (8,)):
+        with pytest.raises(LocalgradError, match=r"MlpSR: expected input of shape \(8, H, W\), got"):
+            head.shape(shape)

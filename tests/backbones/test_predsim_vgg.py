@@ -91,7 +91,10 @@ def test_own_layout() -> None:
         ({"layout": (8,), "dropout": 1.0}, r"dropout must be at least 0 and below 1, got 1\.0\."),
         ({"layout": (8,), "nonlinearity": "leaky"}, r"nonlinearity 'leaky' is unknown\. Did you mean leaky_relu\?"),
         ({"layout": (8,), "image": (8, 8)}, r"image must be \(channels, height, width\), all above 0, got \(8, 8\)\."),
-        ({"layout": (8, "M", 8, "M"), "image": (3, 3, 3)}, r"at least 2x2 before max-pooling, got \(8, 1, 1\)"),
+        (
+            {"layout": (8, "M", 8, "M"), "image": (3, 3, 3)},
+            r"predsim_vgg2 for images of \(3, 3, 3\): block 'fc': HiddenLayer: .* got \(8, 1, 1\)",
+        ),
     ],
 )
 def test_what_cannot_be(arguments: dict, text: str) -> None:

@@ -4,10 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from localgrad import LocalgradError, backbones, localize
+from localgrad import LocalgradError, Sequential, backbones, localize
 from localgrad.backbones import cifar_resnet
 from localgrad.backbones.resnet import BasicBlock
-from localgrad.methods import Backprop
+from localgrad.count import count_macs
+from localgrad.methods import DGL, GNDGL, AugLocal, Backprop
+from localgrad.partition import equal_blocks
+from tests.conftest import random_batch, sgd
 
 
 @pytest.mark.parametrize(
@@ -61,11 +64,76 @@ def test_basic_block_written_out(in_channels: int, out_channels: int, stride: in
     assert block(x).shape[1:] == spec.shape((in_channels, 6, 5))
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("in_channels", "out_channels", "stride"), [(4, 8, 2), (4, 4, 2), (4, 7, 1), (4, 4, 1)])
+def test_option_a_written_out(in_channels: int, out_channels: int, stride: int, channels_last: bool) -> None:
+    """Every second row and column, zeros behind the input's channels (methods.md 2.4), gradients too."""
+    spec = BasicBlock(in_channels, out_channels, stride, shortcut="A")
+    block = spec.build().double()
+    assert block.shortcut is None
+    assert {name.partition(".")[0] for name, _ in block.named_parameters()} == {"conv1", "bn1", "conv2", "bn2"}
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    x = torch.randn(2, in_channels, 6, 5, dtype=torch.float64).to(memory_format=memory).requires_grad_()
+    out = block(x)
+    assert out.shape[1:] == spec.shape((in_channels, 6, 5))
+    assert out.is_contiguous(memory_format=memory)
+    residual = block.bn2(block.conv2(F.relu(block.bn1(block.conv1(x)))))
+    zeros = torch.zeros(2, out_channels - in_channels, *residual.shape[2:], dtype=torch.float64)
+    passed = x[:, :, ::stride, ::stride] if stride == 2 else x
+    expected = F.relu(residual + torch.cat([passed, zeros], 1))
+    torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
+    weight = torch.randn_like(out)
+    ours, theirs = (torch.autograd.grad((one * weight).sum(), x)[0] for one in (out, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_option_a_costs_nothing() -> None:
+    """The network of DGL's comparison: the 1x1 convolutions and their BatchNorms are what is missing."""
+    plain, bare = (cifar_resnet(20, shortcut=shortcut) for shortcut in ("B", "A"))
+    nets = [localize(backbone, Backprop()) for backbone in (plain, bare)]
+    with_b, with_a = (count_macs(net.model, plain.image)[0] for net in nets)
+    # 16 -> 32 channels on 16x16 positions, 32 -> 64 on 8x8.
+    assert with_b["conv"] - with_a["conv"] == 16 * 32 * 16 * 16 + 32 * 64 * 8 * 8
+    assert {kind for kind in with_b if with_b[kind] != with_a[kind]} == {"conv", "norm"}
+    sizes = [sum(p.numel() for p in net.parameters()) for net in nets]
+    assert sizes[0] - sizes[1] == 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64
+
+
+@pytest.mark.parametrize("method", [DGL(), AugLocal(depth=3), AugLocal(depth=3, selection="repetitive-strided")])
+def test_networks_with_option_a_train(method: DGL | AugLocal) -> None:
+    backbone = cifar_resnet(14, 3, 0.5, (3, 9, 8), shortcut="A")
+    net = localize(backbone, method)
+    losses = Sequential(net, sgd).step(random_batch(backbone)).losses
+    assert all(torch.tensor(list(terms.values())).isfinite().all() for terms in losses.values())
+    assert not [name for name, _ in net.named_parameters() if ".shortcut." in name]
+
+
+def test_option_a_makes_no_groups_and_no_narrower_blocks() -> None:
+    with pytest.raises(LocalgradError, match=r"neuron groups: blocks with option-A shortcuts cannot be cut .*'B'"):
+        localize(cifar_resnet(8, shortcut="A"), GNDGL(), partition=equal_blocks(2))
+    with pytest.raises(
+        LocalgradError, match="adds channels of zeros and cannot take any away, got 8 channels to make 4"
+    ):
+        BasicBlock(4, 4, shortcut="A").rebuild(in_channels=8, stride=1)
+
+
+def test_auxiliary_networks_may_start_as_pytorch_draws_them() -> None:
+    nets = [
+        localize(cifar_resnet(8, aux_weights=weights), DGL(head="cnn"), 4, seed=2) for weights in ("network", "pytorch")
+    ]
+    stds = [[p.std().item() for name, p in net.units[2].aux.named_parameters() if "conv" in name] for net in nets]
+    he, own = (2 / (9 * 32)) ** 0.5, (1 / (3 * 9 * 32)) ** 0.5
+    assert stds[0] == pytest.approx([he, he], rel=0.05)
+    assert stds[1] == pytest.approx([own, own], rel=0.05)
+    assert torch.equal(*(net.model.get_submodule("layer3.0.conv1").weight for net in nets))
+
+
 def test_a_block_leaves_its_input() -> None:
     x = torch.randn(2, 4, 6, 6)
     same = x.clone()
-    BasicBlock(4, 4).build()(x)
-    assert torch.equal(x, same)
+    for block in (BasicBlock(4, 4), BasicBlock(4, 8, 2, shortcut="A")):
+        block.build()(x)
+        assert torch.equal(x, same)
 
 
 def test_rebuild() -> None:
@@ -83,6 +151,8 @@ def test_rebuild() -> None:
         ({"layers": 8, "width": -1}, r"width must leave at least one channel, got -1"),
         ({"layers": 8, "image": (32, 32)}, r"image must be \(channels, height, width\), all above 0, got \(32, 32\)"),
         ({"layers": 8, "image": (3, 0, 8)}, r"image must be .* got \(3, 0, 8\)"),
+        ({"layers": 8, "shortcut": "a"}, r"shortcut 'a' is unknown\. .*A"),
+        ({"layers": 8, "aux_weights": "he"}, r"aux_weights 'he' is unknown\. There are: network, pytorch\."),
     ],
 )
 def test_what_cannot_be(arguments: dict, text: str) -> None:

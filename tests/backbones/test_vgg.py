@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from localgrad import LocalgradError, backbones, localize
-from localgrad.auxnets import Truncated
+from localgrad.auxnets import MlpSR, Truncated
 from localgrad.backbones import conv_vgg, imagenet_vgg, imagenet_vgg13, vgg19
 from localgrad.backbones.vgg import VggClassifier, imagenet_vgg_initialise
 from localgrad.methods import DGL, AugLocal, Backprop
@@ -73,6 +73,31 @@ def test_imagenet_weights() -> None:
     assert hidden.weight.std().item() == pytest.approx((3 * hidden.in_features) ** -0.5, rel=0.1)
 
 
+def test_dgls_study_network() -> None:
+    """methods.md 2.4 and 3: 6 layers, pooled where the channels grow; the head has hidden layers on 2x2 positions."""
+    backbone = conv_vgg((16, 32, 64), (1, 2, 3), 5, mlp_hidden=2, weights="pytorch")
+    assert [shape[1] for shape in backbone.shapes()] == [32, 16, 16, 8, 8, 8]
+    assert backbone.head == MlpSR(64, (8, 8), 5, convs=0, hidden=2)
+    net = localize(backbone, DGL(), seed=1)
+    head = net.model.get_submodule("head")
+    assert [type(part).__name__ for part in head] == [
+        "AdaptiveAvgPool2d", "Flatten", *["Linear", "BatchNorm1d", "ReLU"] * 2, "Linear",
+    ]  # fmt: skip
+    assert [parameter.shape[0] for parameter in head.parameters()] == [256] * 8 + [5] * 2
+    assert head(torch.randn(2, 64, 8, 8)).shape == (2, 5)
+    # As PyTorch draws them, those of auxiliary networks too: uniform, standard deviation 1 / sqrt(3 * inputs).
+    for conv, inputs in ((net.model.get_submodule("layer3.1.conv"), 9 * 64), (net.units[4].aux[1], 64)):
+        assert conv.weight.std().item() == pytest.approx((3 * inputs) ** -0.5, rel=0.05)
+    assert localize(conv_vgg((16,), (1,)), Backprop()).model.get_submodule("head.fc").in_features == 16
+
+
+def test_auxiliary_networks_of_dgls_imagenet_vggs_start_as_the_network() -> None:
+    net = localize(imagenet_vgg(13, 4, 0.25, (3, 32, 32), hidden=64, aux_weights="network"), DGL(max_hidden=128))
+    hidden = next(part for part in net.units[4].aux.modules() if isinstance(part, nn.Linear))
+    assert not hidden.bias.any()
+    assert hidden.weight.std().item() == pytest.approx(0.01, rel=0.05)
+
+
 def test_initialise_leaves_meta_tensors() -> None:
     with torch.device("meta"):
         layer = nn.Linear(2, 2)
@@ -97,12 +122,23 @@ def test_imagenet_vgg13_at_224() -> None:
         (lambda: conv_vgg((8, 8), (1,)), r"conv_vgg: channels and stages must be as many, .* stages=\(1,\)"),
         (lambda: conv_vgg((8,), (0,)), r"at least one layer in each stage, got channels=\(8,\), stages=\(0,\)"),
         (lambda: conv_vgg((), ()), r"conv_vgg: channels and stages"),
-        (lambda: vgg19(image=(3, 8, 8)), r"ConvLayer: .* at least 2x2 before max-pooling, got \(512, 1, 1\)"),
+        (lambda: conv_vgg((8,), (1,), mlp_hidden=-1), r"conv_vgg: mlp_hidden must be a whole number .* 0, got -1\."),
+        (lambda: conv_vgg((8,), (1,), mlp_hidden=1.5), r"conv_vgg: mlp_hidden must be a whole number .* got 1\.5\."),
+        (lambda: conv_vgg((8,), (1,), weights="torch"), r"conv_vgg: weights 'torch' is unknown\. .*pytorch"),
+        (lambda: imagenet_vgg(13, aux_weights="he"), r"imagenet_vgg: aux_weights 'he' is unknown\. There are: network"),
+        (
+            lambda: vgg19(image=(3, 8, 8)),
+            r"vgg19 for images of \(3, 8, 8\): block 'layer5\.0': ConvLayer: .* at least 2x2 before max-pooling, "
+            r"got \(512, 1, 1\)",
+        ),
         (lambda: vgg19(width=0.001), r"conv_vgg: width must leave at least one channel, got 0\.001\."),
         (lambda: imagenet_vgg(12), r"imagenet_vgg: layers must be one of 11, 13, 16, 19, got 12\."),
         (lambda: imagenet_vgg(13, hidden=0), r"hidden of at least 1 .* got hidden=0, dropout=0\.5\."),
         (lambda: imagenet_vgg(13, dropout=1), r"dropout at least 0 and below 1, got hidden=4096, dropout=1\."),
-        (lambda: imagenet_vgg(13, image=(3, 16, 16)), r"VggClassifier: .* at least 2x2, got \(512, 1, 1\)"),
+        (
+            lambda: imagenet_vgg(13, image=(3, 16, 16)),
+            r"imagenet_vgg13 for images of \(3, 16, 16\): the classifier: .* got \(512, 1, 1\)",
+        ),
         (lambda: VggClassifier(4, 3).shape((5, 7, 7)), r"VggClassifier: expected input of shape \(4, H, W\)"),
     ],
 )

@@ -123,6 +123,8 @@ def test_hold_out_and_loaders_of_a_set_in_memory():
     assert sorted(both.tolist()) == list(range(20)) and held.val.labels_N.sum() == 2
     options = {"batch_size": 5, "seed": 1, "device": torch.device("cpu")}
     assert whole.loader("val", training=False, **options) is None
+    assert len(whole.loader("train", training=True, **{**options, "batch_size": 6})) == 4
+    assert len(whole.loader("train", training=True, drop_last=True, **{**options, "batch_size": 6})) == 3
     train, val = held.loader("train", training=True, **options), held.loader("val", training=False, **options)
     assert (train.augment, train.shuffle, len(train)) == (whole.augment, True, 4)
     assert (val.augment, val.shuffle, len(val)) == (None, False, 1)

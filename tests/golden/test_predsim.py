@@ -77,7 +77,9 @@ def block(case: dict[str, Any]) -> tuple[Unit, Tensor]:
     linear = case["block"] == "linear"
     encoder = nn.Linear(5, 6) if linear else nn.Conv2d(3, 4, 3, padding=1)
     body = nn.Sequential(OrderedDict(encoder=encoder, relu=nn.ReLU()))
-    method = PredSim(loss=case["loss"], beta=case["beta"], max_features=case["max_features"])
+    # A unit that classifies nothing has no features to bound.
+    features = None if case["loss"] == "sim" else case["max_features"]
+    method = PredSim(loss=case["loss"], beta=case["beta"], max_features=features)
     objectives = method.objectives((6,) if linear else (4, 6, 6), 3)
     unit = Unit(UnitSpec(0, "block", Span(0, 1), objectives), body, {o.name: o.aux.build() for o in objectives})
     scale = 1.0 if linear else 0.5

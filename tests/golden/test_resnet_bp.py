@@ -10,7 +10,6 @@ from localgrad import localize
 from localgrad.auxnets import ConvFC, MlpSR
 from localgrad.backbones import (
     cifar_resnet,
-    conv_vgg,
     four_stage_resnet,
     imagenet_resnet34,
     imagenet_vgg13,
@@ -24,6 +23,7 @@ from localgrad.backbones import (
 from localgrad.count import count_macs
 from localgrad.methods import DGL, GNDGL, PredSim
 from localgrad.partition import papers
+from localgrad.recipes import cifar10
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape, chain
 
 from .recipe import golden
@@ -108,10 +108,10 @@ def test_dgl_study_network() -> None:
     The released head holds a BatchNorm2d more, 2c parameters, which its forward pass leaves out: no MACs. Its network
     pools the last maps to 2x2, and these once more, which changes nothing.
     """
-    expected, backbone = NETS["dgl/auxiliary_nets_study/depth6/mlp-sr"], conv_vgg((128, 256, 512), (1, 2, 3))
+    expected, backbone = NETS["dgl/auxiliary_nets_study/depth6/mlp-sr"], cifar10.dgl_conv6().backbone
     shapes = backbone.shapes()
-    last = MlpSR(512, shapes[-1][1:], 10, convs=0, hidden=2)
-    heads = [*(DGL().auxnet(backbone, shape) for shape in shapes[:-1]), last]
+    assert backbone.head == MlpSR(512, shapes[-1][1:], 10, convs=0, hidden=2)
+    heads = [*(DGL().auxnet(backbone, shape) for shape in shapes[:-1]), backbone.head]
     with torch.device("meta"):
         blocks, nets = [block.build() for block in backbone.blocks], [head.build() for head in heads]
     assert [parameters(block) for block in blocks] == expected["params_blocks"]
@@ -127,7 +127,7 @@ def test_dgl_study_network() -> None:
     bodies = [macs(block, shape) for block, shape in zip(blocks, inputs, strict=True)]
     auxiliary = [macs(net, shape) for net, shape in zip(nets, shapes, strict=True)]
     assert [list(pair) for pair in zip(bodies, auxiliary, strict=True)] == expected["macs_block_aux"]
-    theirs, ours = expected["net_with_last_aux"], in_golden_words(built(backbone, last))
+    theirs, ours = expected["net_with_last_aux"], in_golden_words(built(backbone))
     again = 512 * 2 * 2
     ours["fvcore_by_operator"]["adaptive_avg_pool2d"] += again
     ours["fvcore_total"] += again
@@ -137,15 +137,23 @@ def test_dgl_study_network() -> None:
 @pytest.mark.parametrize(("layers", "first"), [(20, 5), (110, 27)])
 def test_dgl_resnets_of_its_comparison(layers: int, first: int) -> None:
     """They are cut behind ``first`` blocks, stem included, and have no convolutions in their shortcuts (option A)."""
-    expected, backbone = NETS[f"dgl/ddg_comparison/resnet{layers}/K2"], cifar_resnet(layers)
-    modules = [built(replace(backbone, blocks=(block,), block_names=("block",))) for block in backbone.blocks]
-    counts = [parameters(m.get_submodule("block")) for m in modules]
-    shortcuts = [sum(p.numel() for name, p in m.named_parameters() if ".shortcut." in name) for m in modules]
-    own = [count - shortcut for count, shortcut in zip(counts, shortcuts, strict=True)]
+    expected, backbone = NETS[f"dgl/ddg_comparison/resnet{layers}/K2"], cifar_resnet(layers, shortcut="A")
+    with torch.device("meta"):
+        own = [parameters(block.build()) for block in backbone.blocks]
     assert [sum(own[:first]), sum(own[first:])] == expected["params_blocks"]
     unused = 2 * 32
     assert parameters(DGL().auxnet(backbone, (32, 16, 16)).build()) + unused == expected["params_aux0"]
+    assert parameters(backbone.head.build()) == expected["params_fc"]
     assert sum(own) + expected["params_aux0"] + expected["params_fc"] == expected["params_total"]
+
+
+def test_dgl_resnet110_recipe_is_that_of_its_comparison() -> None:
+    expected = NETS["dgl/ddg_comparison/resnet110/K2"]
+    with torch.device("meta"):
+        net = cifar10.dgl_resnet110_option_a().network()
+    first, last = net.unit_list()
+    assert [parameters(first.body), parameters(last.body)] == expected["params_blocks"]
+    assert parameters(net) == expected["params_total"] - 2 * 32
 
 
 @pytest.mark.parametrize("name", ["resnet32", "resnet32x2"])

@@ -35,5 +35,5 @@ def test_more_than_one_module(method: Backprop | Checkpointing) -> None:
 
 
 def test_segments_below_one() -> None:
-    with pytest.raises(LocalgradError, match="Checkpointing: segments must be at least 1, got 0"):
+    with pytest.raises(LocalgradError, match="Checkpointing: segments must be a whole number of at least 1, got 0"):
         Checkpointing(segments=0)

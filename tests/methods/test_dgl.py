@@ -1,5 +1,6 @@
 """DGL's heads by word, and what it refuses."""
 
+from math import log
 from typing import get_args
 
 import pytest
@@ -8,8 +9,9 @@ import torch
 from localgrad import Batch, LocalgradError, Sequential, localize
 from localgrad.auxnets import CnnHead, ConvFC, MlpSR, conv_linear_macs
 from localgrad.backbones import cifar_resnet, resnet32
+from localgrad.losses import BoundedCrossEntropy
 from localgrad.methods import DGL, AugLocal
-from localgrad.methods.dgl import Head
+from localgrad.methods.dgl import HEADS_WITH, Head
 from localgrad.partition import papers
 from localgrad.spec import AuxSpec
 
@@ -95,7 +97,8 @@ def test_head(head: Head) -> None:
 def test_every_head_trains(head: Head) -> None:
     """On one channel, not square, not a power of two."""
     backbone = tiny_resnet(8, image=(1, 7, 10))
-    net = localize(backbone, DGL(head=head, mlp_hidden=1, max_hidden=12))
+    options = {name: value for name, value in (("mlp_hidden", 1), ("max_hidden", 12)) if head in HEADS_WITH[name]}
+    net = localize(backbone, DGL(head=head, **options))
     losses = Sequential(net, sgd).step(random_batch(backbone)).losses
     assert len(losses) == 4
     assert all(torch.tensor(list(terms.values())).isfinite().all() for terms in losses.values())
@@ -126,7 +129,25 @@ def test_auglocals_last_pool_is_at_most_a_quarter(size: tuple[int, int], pooled:
         ({"widen": -1}, "DGL: widen must be a whole number of at least 1, got -1"),
         ({"widen": 1.5}, r"DGL: widen must be a whole number of at least 1, got 1\.5"),
         ({"mlp_hidden": "3"}, "DGL: mlp_hidden must be a whole number of at least 1, got '3'"),
-        ({"mlp_hidden": None}, "DGL: mlp_hidden must be a whole number of at least 1, got None"),
+        ({"widen": None}, "DGL: widen must be a whole number of at least 1, got None"),
+        (
+            {"head": "auglocal", "mlp_hidden": 5},
+            "DGL: mlp_hidden=5 changes nothing with head='auglocal'. Leave it out.",
+        ),
+        (
+            {"head": "cnn", "mlp_hidden": 3, "max_hidden": 9},
+            "DGL: mlp_hidden=3, max_hidden=9 change nothing with head='c",
+        ),
+        ({"widen": 2}, "DGL: widen=2 changes nothing with head='mlp-sr'"),
+        ({"head": "0c1f", "widen": 2}, "DGL: widen=2 changes nothing with head='0c1f'"),
+        (
+            {"head": "1c2f", "widen": 2, "match": AugLocal()},
+            "DGL: widen=2 changes nothing with match, which decides the width",
+        ),
+        ({"match": 3}, r"DGL: match must be a method whose .* such as AugLocal\(depth=6\), or None, got 3\."),
+        ({"match": AugLocal}, r"DGL: match must be a method .*, got <class"),
+        ({"least_probability": 1.0}, r"DGL: least_probability must be a number of at least 0 and below 1, got 1\.0"),
+        ({"least_probability": "1e-5"}, r"DGL: least_probability must be a number .* got '1e-5'"),
         ({"head": "3x3"}, r"DGL: head '3x3' is as deep and as expensive .* Say of which: match=AugLocal\(depth=6\)"),
         (
             {"match": AugLocal()},
@@ -140,9 +161,37 @@ def test_what_cannot_be(arguments: dict, text: str) -> None:
         DGL(**arguments)
 
 
+def test_options_change_what_they_are_said_to_change() -> None:
+    """For every head: an option that is taken makes other auxiliary networks."""
+    for name, heads in HEADS_WITH.items():
+        for head in heads:
+            known: Head = head  # type: ignore[assignment]
+            given = DGL(head=known, **{name: 2})  # type: ignore[arg-type]
+            assert given.auxnet(resnet32(), (16, 32, 32)) != DGL(head=known).auxnet(resnet32(), (16, 32, 32))
+
+
+def test_samples_that_are_hopelessly_wrong_give_no_gradient() -> None:
+    backbone = cifar_resnet(8, 3, 0.5, (1, 8, 8))
+    method = DGL(least_probability=0.2)
+    units = method.units(backbone, method.cut(backbone, None)(backbone))
+    assert {objective.loss for unit in units for objective in unit.objectives} == {BoundedCrossEntropy(0.2)}
+    net, batch = localize(backbone, method), random_batch(backbone)
+    losses = Sequential(net, sgd).step(batch).losses
+    assert all(0 < terms["ce"] <= -log(0.2) for terms in losses.values())
+    with torch.no_grad():
+        # The last layer of the head calls another class right, and surely: the bound, and no step.
+        batch = Batch(batch.x, torch.zeros_like(batch.y))
+        net.model.get_submodule("head.fc").bias.copy_(torch.tensor([-50.0, 50.0, 0.0]))
+    before = {name: p.detach().clone() for name, p in net.units[-1].named_parameters()}
+    plain = lambda parameters: torch.optim.SGD(parameters, lr=0.1)  # noqa: E731
+    losses = Sequential(net, plain).step(batch).losses
+    assert losses[3]["ce"] == pytest.approx(-log(0.2))
+    assert [name for name, p in net.units[-1].named_parameters() if not torch.equal(p, before[name])] == []
+
+
 def test_modules_that_no_table_has() -> None:
     with pytest.raises(
-        LocalgradError, match=r"has 1, 2, 3, 4, 8, 16\)\. Take one of these, or cut evenly: partition=equal_blocks"
+        LocalgradError, match=r"has 1, 2, 3, 4, 8, 16\)\. Take one of these, or cut evenly: partition=localgrad"
     ):
         localize(resnet32(), DGL(), 7)
 

@@ -230,7 +230,6 @@ REFUSED = [
     (lambda: GNDGL(diversity_weight=-1.0), r"diversity_weight must be at least 0"),
     (lambda: GNDGL(final_head="fc"), r"final_head 'fc' is unknown"),
     (lambda: GNDGL(layerwise=True, extra_head=True), r"extra_head=True is of the multi-layer networks"),
-    (lambda: GNDGL(layerwise=True, fuse_groups=True), r"Leave fuse_groups out"),
     (lambda: GNDGL(layerwise=True, signals=PredSim("sim")), r"loss='sim' have none"),
     (lambda: GNDGL(layerwise=True, signals=PredSim(framework="blockwise")), r"framework='layerwise', got 'blockwise'"),
 ]  # fmt: skip

@@ -35,8 +35,8 @@ def weights(net: LocalNetwork) -> list[dict[str, float]]:
     ("method", "local", "last"),
     [
         (PredSim(beta=0.75), {"sim": 0.75, "pred": 0.25}, 0.25),
-        (PredSim("sim", beta=0.75), {"sim": 1.0}, 1.0),
-        (PredSim("pred", beta=0.75), {"pred": 1.0}, 1.0),
+        (PredSim("sim"), {"sim": 1.0}, 1.0),
+        (PredSim("pred"), {"pred": 1.0}, 1.0),
         (PredSim(beta=0.75, framework="blockwise"), {"sim": 0.75, "pred": 0.25}, 1.0),
         (PredSim("pred", framework="blockwise"), {"pred": 1.0}, 1.0),
         (PredSim("sim", framework="blockwise"), {"sim": 1.0}, 1.0),

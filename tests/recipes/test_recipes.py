@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from localgrad import Run
+from localgrad import Run, Sequential
+from localgrad.cli.options import cut_evenly
 from localgrad.cli.recipes import built_in, find_recipe
 from localgrad.data import Augment
 from localgrad.errors import LocalgradError
-from localgrad.methods import DGL, MLAAN, AugLocal, InfoPro, PredSim
+from localgrad.methods import DGL, MLAAN, AugLocal, InfoPro
 from localgrad.methods.dgl import Head
-from localgrad.train import SGD, Adam, Cosine, GreedySpec, MultiStep, QueuedSpec
+from localgrad.partition import equal_macs
+from localgrad.train import SGD, Adam, Cosine
+from tests.conftest import sgd
 from tests.data.conftest import Publish
 
 RECIPES = built_in()
@@ -28,6 +31,7 @@ IMAGENET_METHODS = {
     "resnet34": ("backprop", "auglocal", "mlaan"),
     "resnet101": ("backprop", "auglocal", "mlaan", "infopro"),
     "resnet152": ("backprop", "dgl", "mlaan", "infopro"),
+    "resnext101": ("backprop", "infopro"),
 }
 EXPECTED = {
     *(one.format(method) for one in RESNETS for method in METHODS),
@@ -38,14 +42,17 @@ EXPECTED = {
     ),
     *(f"imagenet32.{method}_resnet32" for method in ("backprop", "dgl", "infopro")),
     *(f"{data}.{kind}_vgg19" for data in ("cifar10", "svhn") for kind in ("backprop", "dgl", "auglocal", "predsim")),
+    *(f"cifar10.{kind}_densenet100" for kind in ("backprop", "dgl", "infopro")),
     *(f"cifar10.{kind}_mobilenetv2" for kind in ("backprop", "auglocal")),
     *(f"cifar10.{kind}_efficientnet_b0" for kind in ("backprop", "auglocal")),
     *(f"cifar10.{kind}_regnetx_400mf" for kind in ("backprop", "auglocal")),
     *(f"{data}.{method}_vgg8b" for method in ("predsim", "backprop") for data in SMALL),
     *(f"{data}.{method}_vgg11b" for data in ("cifar10", "cifar100") for method in ("predsim", "backprop")),
+    *(f"{data}.{method}_mlp" for data in SMALL if data not in ("svhn", "stl10") for method in ("predsim", "backprop")),
     "cifar10.gndgl_vgg6a",
     *(f"cifar10.{kind}_{net}" for net in ("conv4", "conv6") for kind in ("dgl", "greedy_dgl")),
     "cifar10.queued_dgl_conv6",
+    "cifar10.dgl_resnet110_option_a",
     *(f"imagenet.{kind}_{network}" for network, kinds in IMAGENET_METHODS.items() for kind in kinds),
 }
 NESTEROV: dict[str, Any] = {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4, "decay_norm_and_bias": True}
@@ -60,6 +67,8 @@ IMAGENET = {
     "imagenet.infopro_resnet101": (0.4, 1024, 90),
     "imagenet.backprop_resnet152": (0.4, 1024, 90),
     "imagenet.infopro_resnet152": (0.4, 1024, 90),
+    "imagenet.backprop_resnext101": (0.4, 512, 90),
+    "imagenet.infopro_resnext101": (0.4, 512, 90),
     "imagenet.mlaan_resnet34": (0.05, 128, 150),
     "imagenet.mlaan_resnet101": (0.05, 128, 150),
     "imagenet.mlaan_resnet152": (0.05, 128, 150),
@@ -129,7 +138,7 @@ def test_every_recipe_says_what_its_options_are(name: str) -> None:
     assert f"{recipe.__module__.removeprefix('localgrad.recipes.')}.{recipe.__name__}" == name
 
 
-@pytest.mark.parametrize("name", [one for one in PAPERS if "resnet" in one and not one.startswith("imagenet.")])
+@pytest.mark.parametrize("name", [one for one in PAPERS if one.endswith(("resnet32", "resnet110"))])
 def test_resnets_on_small_images(name: str) -> None:
     run, (data, _, recipe) = RECIPES[name](), name.partition(".")
     method, network = recipe.rsplit("_", 1)
@@ -163,12 +172,16 @@ def test_resnets_on_small_images(name: str) -> None:
         ("cifar10.mlaan_resnet32", 15),
         ("cifar10.gndgl_resnet32", 2 * 2 + 1),
         ("cifar10.single_thread_resnet32", 2 + 1),
+        ("cifar10.dgl_densenet100", 16),
+        ("cifar10.infopro_densenet100", 16),
+        ("imagenet.infopro_resnext101", 2),
         ("cifar10.auglocal_vgg19", 16 - 4 + 1),
         ("cifar10.auglocal_mobilenetv2", 19 - 4 + 1),
         ("cifar10.auglocal_efficientnet_b0", 17 - 4 + 1),
         ("cifar10.auglocal_regnetx_400mf", 23 - 4 + 1),
         # Six convolutions, a hidden layer, the classifier.
         ("cifar10.predsim_vgg8b", 8),
+        ("mnist.predsim_mlp", 4),
         # 4 convolutions, of which the first three are cut into 6, 12 and 6; a hidden layer, the classifier.
         ("cifar10.gndgl_vgg6a", 6 + 12 + 6 + 1 + 1 + 1),
         ("imagenet.auglocal_resnet34", 17),
@@ -195,7 +208,9 @@ def test_imagenet_under_another_papers_protocol() -> None:
     assert backprop(protocol="mlaan", epochs=3).epochs == 3
     own = RECIPES["imagenet.dgl_vgg13"](protocol="dgl", modules=4)
     assert (own.optimizer, own.epochs) == (SGD(lr=0.1, nesterov=False, weight_decay=1e-4), 50)
-    assert dict(own.backbone.arguments)["dropout"] == 0.0
+    facts = dict(own.backbone.arguments)
+    assert (facts["dropout"], facts["aux_weights"]) == (0.0, "network")
+    assert own.backbone.initialise_aux is None
     assert units(own) == 4
     with pytest.raises(LocalgradError, match=r"VGG13: no protocol 'mlaan' is known for it\. There are: auglocal\."):
         RECIPES["imagenet.backprop_vgg13"](protocol="mlaan")
@@ -208,50 +223,6 @@ def test_auglocal_on_imagenet() -> None:
         assert method == AugLocal(depth=5, tau=0, tail="strict", head_bn=False, classifier=classifier)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", [one for one in PAPERS if one.endswith(("vgg8b", "vgg11b"))])
-def test_predsims_own_experiments(name: str) -> None:
-    run, data = RECIPES[name](), name.partition(".")[0]
-    epochs = {"mnist": 100, "kmnist": 100, "svhn": 100, "fashion_mnist": 200}.get(data, 400)
-    assert (run.epochs, run.batch_size) == (epochs, 128)
-    assert run.optimizer == Adam(lr=3e-4 if data == "svhn" else 5e-4)
-    assert isinstance(run.schedule, MultiStep)
-    steps = {100: (50, 75, 89, 94), 200: (100, 150, 175, 188), 400: (200, 300, 350, 375)}
-    assert (run.schedule.epochs(epochs), run.schedule.gamma) == (steps[epochs], 0.25)
-    settings = dict(run.backbone.arguments)
-    rates = {"cifar10": 0.2, "cifar100": 0.05, "svhn": 0.3, "stl10": 0.1}
-    assert settings["dropout"] == rates.get(data, 0.2)
-    predsim = "predsim" in name
-    assert settings["nonlinearity"] == ("leaky_relu" if predsim else "relu")
-    if predsim:
-        features = {"cifar10": 2048, "cifar100": 2048, "svhn": None, "stl10": None}.get(data, 1024)
-        assert run.method == PredSim(max_features=features)
-        assert RECIPES[name](loss="pred").method == PredSim("pred", max_features=features)
-        assert dict(RECIPES[name](loss="pred").backbone.arguments)["nonlinearity"] == "relu"
-
-
-def test_predsims_wide_networks_and_cutout() -> None:
-    make = RECIPES["cifar10.predsim_vgg11b"]
-    for width, rate, lr in ((2, 0.25, 3e-4), (3, 0.3, 3e-4)):
-        run = make(feat_mult=width)
-        assert dict(run.backbone.arguments)["dropout"] == rate
-        assert (run.optimizer.lr, run.method) == (lr, PredSim())
-    data = make(cutout=True).data
-    assert data.augment.cutout == 16
-    assert RECIPES["stl10.predsim_vgg8b"](cutout=True).data.augment.cutout == 48
-    assert RECIPES["mnist.predsim_vgg8b"](cutout=True).data.augment.cutout == 14
-    svhn = RECIPES["svhn.predsim_vgg8b"](cutout=True)
-    assert dict(svhn.backbone.arguments)["dropout"] == 0.15
-    assert svhn.data.extra is True
-
-
-def test_predsims_batches_of_few_classes() -> None:
-    make = RECIPES["cifar100.predsim_vgg8b"]
-    few = make().data.classes_per_batch
-    assert (few.classes, few.until_epoch) == (20, 200)
-    assert make(loss="pred").data.classes_per_batch is None
-    assert RECIPES["cifar100.backprop_vgg8b"]().data.classes_per_batch is None
-
-
 def test_layerwise_gndgl() -> None:
     run = RECIPES["cifar10.gndgl_vgg6a"]()
     assert (run.optimizer, run.batch_size, run.epochs) == (Adam(lr=1e-3), 128, 150)
@@ -261,15 +232,6 @@ def test_layerwise_gndgl() -> None:
     assert run.data.augment == ZERO_4
 
 
-@pytest.mark.parametrize("name", ["cifar10.dgl_conv6", "cifar10.queued_dgl_conv6", "cifar10.greedy_dgl_conv4"])
-def test_dgls_study(name: str) -> None:
-    run = RECIPES[name]()
-    assert (run.optimizer, run.batch_size, run.epochs) == (SGD(lr=0.1, nesterov=False, weight_decay=5e-4), 128, 50)
-    assert [round(run.schedule.lr(0.1, epoch, 50), 9) for epoch in (14, 15, 30, 45)] == [0.1, 0.02, 0.004, 0.0008]
-    assert run.data.augment == ZERO_4
-    assert run.data.std == (0.2023, 0.1994, 0.2010)
-
-
 @pytest.mark.parametrize(("layers", "zero"), [(34, True), (101, False), (152, False)])
 def test_mlaans_imagenet_networks_start_as_its_code_has_them(layers: int, zero: bool) -> None:
     facts = dict(RECIPES[f"imagenet.mlaan_resnet{layers}"]().backbone.arguments)
@@ -277,28 +239,11 @@ def test_mlaans_imagenet_networks_start_as_its_code_has_them(layers: int, zero: 
 
 
 def test_layerwise_gndgl_offers_only_what_it_can() -> None:
-    """Groups that differ by a channel cannot be fused, so no option says so."""
     recipe = RECIPES["cifar10.gndgl_vgg6a"]
-    assert "fuse_groups" not in inspect.signature(recipe).parameters
     for groups in (1, 2, 6):
-        run = recipe(groups=groups, share_features=True, diversity=True)
+        run = recipe(groups=groups, share_features=True, diversity=True, fuse_groups=True)
         with torch.device("meta"):
-            run.network()
-
-
-def test_dgls_networks_and_runtimes() -> None:
-    channels = [shape[0] for shape in RECIPES["cifar10.dgl_conv6"]().backbone.shapes()]
-    assert channels == [128, 256, 256, 512, 512, 512]
-    assert [shape[0] for shape in RECIPES["cifar10.dgl_conv4"]().backbone.shapes()] == [64, 128, 128, 256]
-    queued = RECIPES["cifar10.queued_dgl_conv6"]()
-    assert [shape[0] for shape in queued.backbone.shapes()] == [128, 128, 256, 256, 512, 512]
-    assert [shape[1] for shape in queued.backbone.shapes()] == [32, 32, 16, 16, 8, 8]
-    queue = queued.runtime
-    assert isinstance(queue, QueuedSpec)
-    assert (queue.buffer, queue.reset_optimizer) == (30, True)
-    assert queue.slowdown == ((3, pytest.approx(1 / 0.9)),)
-    assert RECIPES["cifar10.greedy_dgl_conv6"]().runtime == GreedySpec()
-    assert RECIPES["cifar10.dgl_conv6"]().runtime == "sequential"
+            Sequential(run.network(), sgd)
 
 
 def test_heads_of_the_comparisons() -> None:
@@ -327,6 +272,32 @@ def test_weights_of_infopro() -> None:
         RECIPES["stl10.infopro_resnet110"](last=(1, 2))
     with pytest.raises(LocalgradError, match="no lambda schedule is published for dataset='svhn'"):
         units(RECIPES["svhn.auglocal_resnet110"](infopro=True))
+
+
+@pytest.mark.parametrize(("modules", "last"), [(2, None), (4, 1), (8, 1), (16, 1)])
+def test_infopro_on_densenet_borrows_the_weights_of_resnet110(modules: int, last: float | None) -> None:
+    recipe = RECIPES["cifar10.infopro_densenet100"]
+    run, theirs = recipe(modules=modules, loss="softmax"), RECIPES["cifar10.infopro_resnet110"](modules=modules)
+    with torch.device("meta"):
+        own, other = run.network(), theirs.network()
+    weights = [[objective.weight for objective in unit.spec.objectives] for unit in own.unit_list()]
+    assert weights == [[objective.weight for objective in unit.spec.objectives] for unit in other.unit_list()]
+    assert last is None or weights[-2][0] == last
+    sizes = {len(unit.spec.span) for unit in own.unit_list()}
+    assert max(sizes) - min(sizes) <= 1 and len(own.units) == modules
+    assert (run.batch_size, run.optimizer, run.epochs) == (1024, SGD(lr=0.8, **NESTEROV), 160)
+    assert cut_evenly("equal_macs", run) == {"modules": None, "partition": equal_macs(modules)}
+
+
+def test_infopro_on_densenet_with_weights_of_ones_own() -> None:
+    recipe = RECIPES["cifar10.infopro_densenet100"]
+    method = recipe(modules=3, first=(2.0, 1.0), width=0.5).method
+    assert isinstance(method, InfoPro) and method.lambdas is not None
+    assert (method.lambdas.first, method.lambdas.last) == ((2, 1), (2, 1))
+    with pytest.raises(LocalgradError, match=r"InfoPro: last=\(1, 2\) are weights of the last local module"):
+        recipe(last=(1, 2))
+    with pytest.raises(LocalgradError, match=r"no lambda schedule is published for dataset='cifar10', resnet110, K=3"):
+        recipe(modules=3)
 
 
 def test_the_settings_are_passed_on() -> None:

@@ -72,5 +72,5 @@ def test_groups_of_different_sizes_are_refused() -> None:
     backbone = tiny_resnet()
     partition = method.grouped(backbone, Explicit(("layer1.1",))(backbone))
     uneven = replace(partition, spans=(replace(partition.spans[0], groups=(6, 2)), *partition.spans[1:]))
-    with pytest.raises(LocalgradError, match=r"'stem' \(ConvBNReLU\) .* groups of \(6, 2\) channels"):
+    with pytest.raises(LocalgradError, match=r"'stem' \(ConvBNReLU\) .* groups of \(6, 2\) channels: groups must"):
         Sequential(localize(backbone, method, partition=uneven), sgd)

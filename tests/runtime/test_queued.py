@@ -157,7 +157,32 @@ def test_momentum_is_forgotten_when_the_learning_rate_drops(reset: bool) -> None
     assert not changed(copy_of(unit), copy_of(net.units[0]))
 
 
-@pytest.mark.parametrize("options", [{}, {"home": "cpu", "max_reuse": 2, "quirk": True, "updates": 7}])
+@pytest.mark.parametrize("reset", [False, True])
+def test_the_first_order_is_taken_again_when_a_learning_rate_drops(reset: bool) -> None:
+    net = small()
+    queue = Queued(net, sgd, buffer=3, lr=lambda update: 0.1 if update < 5 else 0.02, reset_optimizer=reset)
+    source = feed(net)
+    while max(queue.counts) < 6:
+        queue.tick(source)
+    fell = queue.ticks
+    order = [queue.tick(source).unit for _ in range(2)]
+    following = [queue.unit_at(tick) for tick in range(fell + 2, fell + 8)]
+    again = order == [0, 0] and following == [1, 1, 2, 2, 3, 3]
+    assert again == reset
+    # Then by draws, as ever.
+    drawn = Queued(small(), sgd, buffer=3)
+    later = range(fell + 8, fell + 40)
+    assert [queue.unit_at(tick) for tick in later] == [drawn.unit_at(tick) for tick in later]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"home": "cpu", "max_reuse": 2, "quirk": True, "updates": 7},
+        {"lr": lambda update: 0.1 / (1 + update // 2), "reset_optimizer": True},
+    ],
+)
 def test_continued_from_a_state_bit_for_bit(options: dict[str, Any]) -> None:
     def make() -> tuple[LocalNetwork, Queued]:
         net = localize(with_dropout(tiny_resnet(8)), DGL(), partition=equal_blocks(4))

@@ -1,11 +1,14 @@
 """DGL's auxiliary networks on spatially reduced features (Belilovsky et al. 2020; released code; methods.md 2.1)."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import final
 
 from torch import nn
+
+from localgrad.errors import LocalgradError
+from localgrad.spec import Shape
 
 
 @final
@@ -16,7 +19,7 @@ class MlpSR:
     With c channels: ``convs`` x [conv1x1 c -> c, BN, ReLU], then ``hidden`` x [Linear -> 4c, BN, ReLU], Linear ->
     classes. ``convs=0`` is DGL's plain MLP head (no first pooling). ``max_hidden`` bounds the width of the hidden
     layers, which is 4c in the paper. ``hidden_bias`` is what DGL's code has and AugLocal's re-implementation has not.
-    Maps h_BCHW to logits_BK.
+    Maps h_BCHW to logits_BK. Without convolutions it is the head of DGL's own small networks, too (methods.md 2.4).
     """
 
     in_channels: int
@@ -47,6 +50,16 @@ class MlpSR:
             ]
             width = hidden_width
         return nn.Sequential(*layers, nn.Linear(width, self.num_classes))
+
+    def rebuild(self, *, in_channels: int, stride: int = 1, groups: int = 1) -> "MlpSR":
+        """The same head for another number of channels."""
+        return replace(self, in_channels=in_channels)
+
+    def shape(self, shape: Shape) -> Shape:
+        """(K,), the classes."""
+        if len(shape) != 3 or shape[0] != self.in_channels:
+            raise LocalgradError(f"MlpSR: expected input of shape ({self.in_channels}, H, W), got {tuple(shape)}.")
+        return (self.num_classes,)
 
 
 @final

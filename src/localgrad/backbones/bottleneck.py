@@ -17,16 +17,18 @@ EXPANSION = 4
 class BottleneckModule(nn.Module):
     """relu(bn(conv1x1(relu(bn(conv3x3(relu(bn(conv1x1(x)))))))) + shortcut(x)), h_BCHW to h_BCHW.
 
-    The stride is that of the 3x3 convolution, as in torchvision.
+    The stride is that of the 3x3 convolution, as in torchvision. ``inner`` is its width and ``inner_groups`` its number
+    of convolution groups (ResNeXt); ``groups`` are those of the 1x1 convolutions.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, groups: int, *, inner: int, inner_groups: int
+    ) -> None:
         super().__init__()
-        inner = out_channels // EXPANSION
         self.conv1 = nn.Conv2d(in_channels, inner, 1, groups=groups, bias=False)
         self.bn1 = nn.BatchNorm2d(inner)
         self.relu1 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(inner, inner, 3, stride, 1, groups=groups, bias=False)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, 1, groups=inner_groups, bias=False)
         self.bn2 = nn.BatchNorm2d(inner)
         self.relu2 = nn.ReLU(inplace=True)
         self.conv3 = nn.Conv2d(inner, out_channels, 1, groups=groups, bias=False)
@@ -60,7 +62,10 @@ class Bottleneck:
 
     def build(self) -> nn.Module:
         """A BottleneckModule."""
-        return BottleneckModule(self.in_channels, self.out_channels, self.stride, self.groups)
+        inner = self.out_channels // EXPANSION
+        return BottleneckModule(
+            self.in_channels, self.out_channels, self.stride, self.groups, inner=inner, inner_groups=self.groups
+        )
 
     def rebuild(self, *, in_channels: int, stride: int, groups: int = 1) -> "Bottleneck":
         """The same block for another input."""

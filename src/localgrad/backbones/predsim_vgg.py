@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from localgrad.backbones.checks import check_task, widened
 from localgrad.backbones.vgg_layers import ConvLayer, HiddenLayer, LinearHead, Nonlinearity, pytorch_default
 from localgrad.errors import LocalgradError, nearest
-from localgrad.spec import Backbone, Block, Shape
+from localgrad.spec import Backbone, Block, Shape, shape_behind
 
 Layout = tuple[int | Literal["M"], ...]
 """Output channels of the convolutions, "M" for a max-pooling of 2."""
@@ -86,11 +86,12 @@ def predsim_vgg(
             kernel=7 if large and not blocks else 3,
             stride=2 if large and not blocks else 1,
         )
-        shape, pool = conv.shape(shape), False
+        where = f"{name} for images of {tuple(image)}: block"
+        shape, pool = shape_behind(conv, shape, f"{where} 'conv{len(blocks)}'"), False
         blocks.append(conv)
     names = [f"conv{i}" for i in range(len(blocks))]
     hidden = HiddenLayer(shape[0], (shape[1], shape[2]), _HIDDEN, pool, dropout, nonlinearity)
-    hidden.shape(shape)
+    shape_behind(hidden, shape, f"{where} 'fc'")
     arguments = (
         ("layout", entries),
         ("num_classes", num_classes),

@@ -1,26 +1,32 @@
 """CIFAR ResNets (He et al. 2015, section 4.2) as the local-learning papers use them (methods.md 0).
 
 Stem conv3x3 + BN + ReLU, three stages of n BasicBlocks of 16, 32 and 64 channels times ``width``, the first block of
-stages 2 and 3 with stride 2, 1x1 convolution shortcuts where the shape changes (option B), global average pooling and a
-linear classifier. Depth 6n + 2.
+stages 2 and 3 with stride 2, 1x1 convolution shortcuts where the shape changes (option B; option A has no parameters
+there), global average pooling and a linear classifier. Depth 6n + 2.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Literal, final, get_args
 
 from torch import Tensor, nn
 
+from localgrad.backbones.initialisation import AuxWeights, aux_weights_by
 from localgrad.blocks import ConvBNReLU, PooledLinear, check_group, conv_shape, he_fan_out
-from localgrad.errors import LocalgradError
+from localgrad.errors import LocalgradError, nearest
 from localgrad.spec import Backbone, Shape
+
+Shortcut = Literal["A", "B"]
+"""Where the shape changes: every second row and column, and zeros for new channels (no parameters); or a 1x1
+convolution and BatchNorm."""
 
 
 @final
 class BasicBlockModule(nn.Module):
     """relu(bn(conv(relu(bn(conv(x))))) + shortcut(x)), h_BCHW to h_BCHW.
 
-    ``projects``: the shortcut is a 1x1 convolution; else the channels ``passes`` of the input, None being all.
+    ``projects``: the shortcut is a 1x1 convolution; else the channels ``passes`` of the input, None being all, at every
+    ``stride``-th position, and zeros for channels that the input has not.
     ``groups`` are those of the convolutions, ``groups_in`` of the ones that read the input.
     """
 
@@ -37,6 +43,9 @@ class BasicBlockModule(nn.Module):
     ) -> None:
         super().__init__()
         self.passes = passes
+        self.stride = stride
+        # Option A, where the shape changes.
+        self.fills = not projects and passes is None and (stride != 1 or in_channels != out_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, groups=groups_in, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.relu1 = nn.ReLU(inplace=True)
@@ -53,7 +62,12 @@ class BasicBlockModule(nn.Module):
         out = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(h_BCHW)))))
         passed = h_BCHW if self.passes is None else h_BCHW[:, self.passes[0] : self.passes[1]]
         # In place: BatchNorm's backward needs its input, not its output.
-        out += passed if self.shortcut is None else self.shortcut(h_BCHW)
+        if self.shortcut is not None:
+            out += self.shortcut(h_BCHW)
+        elif self.fills:
+            out[:, : passed.shape[1]] += passed[:, :, :: self.stride, :: self.stride]
+        else:
+            out += passed
         result: Tensor = self.relu2(out)
         return result
 
@@ -63,9 +77,10 @@ class BasicBlockModule(nn.Module):
 class BasicBlock:
     """Spec of a residual block of two 3x3 convolutions.
 
-    The shortcut is a 1x1 convolution where the shape changes, unless ``projects`` says otherwise. The rest is for
-    neuron groups: ``passes`` are the channels of the input, start to stop, that an identity shortcut passes (None:
-    all); ``mixes``: the convolutions that read the input have one group, whatever ``groups`` is.
+    Where the shape changes, ``shortcut`` "B" is a 1x1 convolution, unless ``projects`` says otherwise, and "A" every
+    second row and column with zeros for new channels. The rest is for neuron groups: ``passes`` are the channels of the
+    input, start to stop, that an identity shortcut passes (None: all); ``mixes``: the convolutions that read the input
+    have one group, whatever ``groups`` is. Raises LocalgradError for "A" where channels become fewer.
     """
 
     in_channels: int
@@ -75,6 +90,14 @@ class BasicBlock:
     projects: bool | None = None
     passes: tuple[int, int] | None = None
     mixes: bool = False
+    shortcut: Shortcut = "B"
+
+    def __post_init__(self) -> None:
+        if self.shortcut == "A" and self.in_channels > self.out_channels:
+            raise LocalgradError(
+                "BasicBlock: an option-A shortcut adds channels of zeros and cannot take any away, got "
+                f"{self.in_channels} channels to make {self.out_channels} of. Take shortcut='B'."
+            )
 
     def build(self) -> nn.Module:
         """A BasicBlockModule."""
@@ -90,7 +113,9 @@ class BasicBlock:
 
     def _projects(self) -> bool:
         changes = self.stride != 1 or self.in_channels != self.out_channels
-        return changes if self.projects is None else self.projects
+        if self.projects is not None:
+            return self.projects
+        return changes and self.shortcut == "B"
 
     def rebuild(self, *, in_channels: int, stride: int, groups: int = 1) -> "BasicBlock":
         """The same block for another input."""
@@ -102,8 +127,14 @@ class BasicBlock:
         """The block of a neuron group: makes output channels ``start`` to ``stop`` only, from ``in_channels``.
 
         A group that reads all channels has a convolution shortcut where the block has one, from all of them; an
-        identity shortcut passes the group's own. Raises LocalgradError for channels that the block does not have.
+        identity shortcut passes the group's own. Raises LocalgradError for channels that the block does not have, and
+        for option-A shortcuts, which nobody has cut into groups.
         """
+        if self.shortcut == "A":
+            raise LocalgradError(
+                "neuron groups: blocks with option-A shortcuts cannot be cut into groups. Take shortcut='B', as "
+                "GN-DGL's networks have it."
+            )
         check_group(start, stop, self.out_channels, "BasicBlock")
         reads_all = in_channels == self.in_channels and stop - start < self.out_channels
         passes = (start, stop) if reads_all and not self._projects() else None
@@ -121,13 +152,24 @@ class BasicBlock:
 
 
 def cifar_resnet(
-    layers: int, num_classes: int = 10, width: float = 1, image: tuple[int, int, int] = (3, 32, 32)
+    layers: int,
+    num_classes: int = 10,
+    width: float = 1,
+    image: tuple[int, int, int] = (3, 32, 32),
+    shortcut: Shortcut = "B",
+    aux_weights: AuxWeights = "network",
 ) -> Backbone:
     """A CIFAR ResNet of ``layers`` = 6n + 2 layers for images of shape ``image`` (C, H, W).
 
     Blocks are named ``stem``, ``layer1.0`` ... ``layer3.{n-1}``, the classifier ``head``. ``width`` multiplies all
-    channels (ResNet-32x2: width=2). Raises LocalgradError on a depth that is not 6n + 2 and on fewer than 2 classes.
+    channels (ResNet-32x2: width=2). ``shortcut`` is that of the blocks which change the shape: the papers have "B",
+    DGL's comparison on ResNet-110 "A" (methods.md 2.4, released code). ``aux_weights`` is how auxiliary networks start.
+    Raises LocalgradError on a depth that is not 6n + 2, on fewer than 2 classes and unknown words.
     """
+    if shortcut not in get_args(Shortcut):
+        raise LocalgradError(
+            f"cifar_resnet: shortcut {shortcut!r} is unknown. {nearest(str(shortcut), get_args(Shortcut))}"
+        )
     blocks_per_stage, rest = divmod(layers - 2, 6)
     if rest or blocks_per_stage < 1:
         near = max(8, 6 * round((layers - 2) / 6) + 2)
@@ -147,12 +189,19 @@ def cifar_resnet(
         for index in range(blocks_per_stage):
             in_channels = widths[stage - 1] if index == 0 else widths[stage]
             stride = 2 if index == 0 and stage > 1 else 1
-            blocks.append(BasicBlock(in_channels, widths[stage], stride))
+            blocks.append(BasicBlock(in_channels, widths[stage], stride, shortcut=shortcut))
             names.append(f"layer{stage}.{index}")
     return Backbone(
         name=f"resnet{layers}",
         constructor="cifar_resnet",
-        arguments=(("layers", layers), ("num_classes", num_classes), ("width", width), ("image", tuple(image))),
+        arguments=(
+            ("layers", layers),
+            ("num_classes", num_classes),
+            ("width", width),
+            ("image", tuple(image)),
+            ("shortcut", shortcut),
+            ("aux_weights", aux_weights),
+        ),
         blocks=tuple(blocks),
         block_names=tuple(names),
         head=PooledLinear(widths[3], num_classes),
@@ -160,6 +209,7 @@ def cifar_resnet(
         num_classes=num_classes,
         image=tuple(image),
         initialise=he_fan_out,
+        initialise_aux=aux_weights_by("cifar_resnet", aux_weights),
     )
 
 

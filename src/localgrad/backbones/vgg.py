@@ -10,11 +10,13 @@ from typing import final
 
 from torch import nn
 
+from localgrad.auxnets import MlpSR
 from localgrad.backbones.checks import check_layers, check_task, widened
-from localgrad.backbones.vgg_layers import ConvLayer, pytorch_default
+from localgrad.backbones.initialisation import AuxWeights, Weights, aux_weights_by, weights_by
+from localgrad.backbones.vgg_layers import ConvLayer
 from localgrad.blocks import PooledLinear, he_fan_out
 from localgrad.errors import LocalgradError
-from localgrad.spec import Backbone, Shape
+from localgrad.spec import Backbone, Block, Shape, shape_behind
 
 _CHANNELS = (64, 128, 256, 512, 512)
 _STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -58,7 +60,8 @@ class VggClassifier:
         """(K,), the classes."""
         if len(shape) != 3 or shape[0] != self.in_channels or min(shape[1:]) < 2:
             raise LocalgradError(
-                f"VggClassifier: expected input of shape ({self.in_channels}, H, W), at least 2x2, got {tuple(shape)}."
+                f"VggClassifier: expected input of shape ({self.in_channels}, H, W), at least 2x2, got {tuple(shape)}. "
+                "Take larger images."
             )
         return (self.num_classes,)
 
@@ -73,18 +76,27 @@ def imagenet_vgg_initialise(module: nn.Module) -> None:
             nn.init.zeros_(part.bias)
 
 
-def _blocks(image: Shape, widths: Sequence[int], stages: Sequence[int]) -> tuple[list[ConvLayer], list[str]]:
-    """Conv layers of all stages, and their names. Raises LocalgradError when the image is too small to be pooled."""
+def _where(network: str, image: Shape, what: str) -> str:
+    return f"{network} for images of {tuple(image)}: {what}"
+
+
+def _blocks(
+    network: str, image: Shape, widths: Sequence[int], stages: Sequence[int]
+) -> tuple[list[ConvLayer], list[str], Shape]:
+    """Conv layers of all stages, their names, and the last one's shape.
+
+    Raises LocalgradError when the image is too small to be pooled.
+    """
     blocks: list[ConvLayer] = []
     names: list[str] = []
     shape = image
     for stage, (channels, layers) in enumerate(zip(widths, stages, strict=True), start=1):
         for index in range(layers):
             block = ConvLayer(shape[0], channels, pool=stage > 1 and index == 0)
-            shape = block.shape(shape)
-            blocks.append(block)
             names.append(f"layer{stage}.{index}")
-    return blocks, names
+            shape = shape_behind(block, shape, _where(network, image, f"block {names[-1]!r}"))
+            blocks.append(block)
+    return blocks, names, shape
 
 
 def conv_vgg(
@@ -93,12 +105,16 @@ def conv_vgg(
     num_classes: int = 10,
     width: float = 1,
     image: tuple[int, int, int] = (3, 32, 32),
+    mlp_hidden: int = 0,
+    weights: Weights = "he",
 ) -> Backbone:
     """Stages of ``stages[i]`` layers conv3x3 (with bias) + BatchNorm + ReLU of ``channels[i]``, pooled in between.
 
-    ``width`` multiplies all channels. The head is global average pooling and a linear classifier. DGL's study network
-    (methods.md 2.4) is ``conv_vgg((128, 256, 512), (1, 2, 3))``. Raises LocalgradError for stages without layers, too
-    narrow a width, fewer than 2 classes, and images too small for the poolings.
+    ``width`` multiplies all channels. The head is global average pooling and a linear classifier; with ``mlp_hidden``
+    it is DGL's: average pooling to 2x2, so many hidden layers of 4c features with BatchNorm and ReLU, and a linear one.
+    ``weights`` is how they start. DGL's study network (methods.md 2.4, released code) is ``conv_vgg((128, 256, 512),
+    (1, 2, 3), mlp_hidden=2, weights="pytorch")``. Raises LocalgradError for stages without layers, too narrow a width,
+    fewer than 2 classes, fewer than 0 hidden layers, an unknown word, and images too small for the poolings.
     """
     who = "conv_vgg"
     if not stages or len(channels) != len(stages) or min(stages) < 1:
@@ -107,27 +123,35 @@ def conv_vgg(
             f"got channels={tuple(channels)}, stages={tuple(stages)}."
         )
     check_task(who, num_classes, image)
+    if type(mlp_hidden) is not int or mlp_hidden < 0:
+        raise LocalgradError(f"{who}: mlp_hidden must be a whole number of at least 0, got {mlp_hidden!r}.")
     widths = widened(who, channels, width)
-    blocks, names = _blocks(image, widths, stages)
     known = [layers for layers, other in _STAGES.items() if other == tuple(stages) and tuple(channels) == _CHANNELS]
+    name = f"vgg{known[0]}" if known else f"conv_vgg{sum(stages)}"
+    blocks, names, shape = _blocks(name, image, widths, stages)
+    head: Block = PooledLinear(widths[-1], num_classes)
+    if mlp_hidden:
+        head = MlpSR(widths[-1], (shape[1], shape[2]), num_classes, convs=0, hidden=mlp_hidden)
     arguments = (
         ("channels", tuple(channels)),
         ("stages", tuple(stages)),
         ("num_classes", num_classes),
         ("width", width),
         ("image", tuple(image)),
+        ("mlp_hidden", mlp_hidden),
+        ("weights", weights),
     )
     return Backbone(
-        name=f"vgg{known[0]}" if known else f"conv_vgg{len(blocks)}",
+        name=name,
         constructor="conv_vgg",
         arguments=arguments,
         blocks=tuple(blocks),
         block_names=tuple(names),
-        head=PooledLinear(widths[-1], num_classes),
+        head=head,
         head_name="head",
         num_classes=num_classes,
         image=tuple(image),
-        initialise=he_fan_out,
+        initialise=weights_by(who, weights),
         halve_on="width",
     )
 
@@ -154,11 +178,14 @@ def imagenet_vgg(
     image: tuple[int, int, int] = (3, 224, 224),
     hidden: int = 4096,
     dropout: float = 0.5,
+    aux_weights: AuxWeights = "pytorch",
 ) -> Backbone:
     """An ImageNet VGG with BatchNorm: ``layers`` - 3 convolutions as blocks, and three linear layers as the head.
 
     ``hidden`` are the features of the two hidden linear layers (not multiplied by ``width``), ``dropout`` is theirs
-    (DGL's code: 0). Raises LocalgradError for other layers than 11, 13, 16, 19, and as ``conv_vgg`` does.
+    (DGL's code: 0). ``aux_weights`` is how auxiliary networks start: AugLocal's code makes them after it has drawn the
+    network's weights, DGL's ("network") before. Raises LocalgradError for other layers than 11, 13, 16, 19, an unknown
+    word, and as ``conv_vgg`` does.
     """
     who = "imagenet_vgg"
     check_layers(who, layers, _STAGES)
@@ -169,7 +196,7 @@ def imagenet_vgg(
             f"dropout={dropout}."
         )
     widths = widened(who, _CHANNELS, width)
-    blocks, names = _blocks(image, widths, _STAGES[layers])
+    blocks, names, shape = _blocks(f"{who}{layers}", image, widths, _STAGES[layers])
     head = VggClassifier(widths[-1], num_classes, hidden, dropout)
     arguments = (
         ("layers", layers),
@@ -178,6 +205,7 @@ def imagenet_vgg(
         ("image", tuple(image)),
         ("hidden", hidden),
         ("dropout", dropout),
+        ("aux_weights", aux_weights),
     )
     backbone = Backbone(
         name=f"imagenet_vgg{layers}",
@@ -191,10 +219,9 @@ def imagenet_vgg(
         image=tuple(image),
         initialise=imagenet_vgg_initialise,
         halve_on="width",
-        # AugLocal's code makes its auxiliary networks after that loop (methods.md 0).
-        initialise_aux=pytorch_default,
+        initialise_aux=aux_weights_by(who, aux_weights),
     )
-    head.shape(backbone.shapes()[-1])
+    shape_behind(head, shape, _where(backbone.name, image, "the classifier"))
     return backbone
 
 

@@ -12,6 +12,7 @@ from typing import Literal, assert_never, final
 
 from torch import nn
 
+from localgrad.backbones.vgg_groups import LayerGroups
 from localgrad.blocks import check_group, conv_shape
 from localgrad.errors import LocalgradError
 from localgrad.spec import Shape
@@ -61,7 +62,7 @@ class ConvLayer:
     stride: int = 1
     groups: int = 1
 
-    def build(self) -> nn.Module:
+    def build(self) -> nn.Sequential:
         """A ``nn.Sequential`` of [dropout], [pool], conv, bn, act."""
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         if self.dropout:
@@ -87,6 +88,10 @@ class ConvLayer:
         check_group(start, stop, self.out_channels, "ConvLayer")
         return replace(self, in_channels=in_channels, out_channels=stop - start)
 
+    def joined(self, sizes: tuple[int, ...], *, reads_all: bool) -> nn.Module:
+        """All neuron groups of the layer as one module."""
+        return LayerGroups(self.build(), sizes, reads_all=reads_all)
+
     def shape(self, shape: Shape) -> Shape:
         """(C, H, W) of the output."""
         pooled = _pooled(shape, "ConvLayer") if self.pool else shape
@@ -108,7 +113,7 @@ class HiddenLayer:
     dropout: float = 0.0
     nonlinearity: Nonlinearity = "relu"
 
-    def build(self) -> nn.Module:
+    def build(self) -> nn.Sequential:
         """A ``nn.Sequential`` of [dropout], [pool], flatten, fc, bn, act."""
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         if self.dropout:
@@ -136,6 +141,10 @@ class HiddenLayer:
         """
         check_group(start, stop, self.out_features, "HiddenLayer")
         return replace(self, in_channels=in_channels, out_features=stop - start)
+
+    def joined(self, sizes: tuple[int, ...], *, reads_all: bool) -> nn.Module:
+        """All neuron groups of the layer as one module."""
+        return LayerGroups(self.build(), sizes, reads_all=reads_all)
 
     def shape(self, shape: Shape) -> Shape:
         """(F,), the features."""

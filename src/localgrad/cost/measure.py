@@ -18,8 +18,8 @@ class Memory:
     """Live bytes of one training step at the moment when they are the most.
 
     ``peak`` is the sum of the six kinds that follow it. ``peak_unit`` is the index of the unit that was stepping (an
-    optimiser step over all units belongs to the last one). ``alive`` are the storages alive at the peak, the largest
-    first; ``timeline`` has one moment per operator of the step.
+    optimiser step over all units belongs to the last one, the groups of a span that run fused are its first). ``alive``
+    are the storages alive at the peak, the largest first; ``timeline`` has one moment per operator of the step.
     """
 
     peak: int
@@ -64,6 +64,9 @@ def live(loop: Sequential, batch: Batch) -> Memory:
     with ExitStack() as stack:
         for index, unit in enumerate(units):
             stack.callback(unit.register_forward_pre_hook(_Enter(tracker, index)).remove)
+        for start, span in loop.fused_spans.items():
+            for block in span.blocks:
+                stack.callback(block.module.register_forward_pre_hook(_Enter(tracker, start)).remove)
         for made in loop.optimizers:
             _mark_states(tracker, made)
             stack.callback(made.register_step_pre_hook(lambda done, *_: _mark_gradients(tracker, done)).remove)

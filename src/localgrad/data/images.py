@@ -76,8 +76,12 @@ class Images(Protocol):
         device: torch.device,
         needs: frozenset[str],
         channels_last: bool,
+        drop_last: bool,
     ) -> Batches | None:
-        """Batches of one split, shuffled and augmented for ``training``; None where the set has no such split."""
+        """Batches of one split, shuffled and augmented for ``training``; None where the set has no such split.
+
+        ``drop_last`` leaves out the short last batch.
+        """
         ...
 
 
@@ -134,6 +138,7 @@ class ImageSet:
         device: torch.device,
         needs: frozenset[str] = frozenset(),
         channels_last: bool = False,
+        drop_last: bool = False,
     ) -> Loader | None:
         """A Loader with the whole split on ``device``; None where there is no ``val``. Raises ``DataError``."""
         split: Split | None = getattr(self, part)
@@ -151,6 +156,7 @@ class ImageSet:
             classes_per_batch=self.classes_per_batch if training else None,
             needs=needs,
             channels_last=channels_last,
+            drop_last=drop_last,
         )
 
 

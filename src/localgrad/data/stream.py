@@ -48,6 +48,7 @@ class ImageStream:
         device: torch.device,
         needs: frozenset[str] = frozenset(),
         channels_last: bool = False,
+        drop_last: bool = False,
     ) -> StreamLoader | None:
         """A StreamLoader; None where there is no ``val``. Raises ``DataError``."""
         split: FileSplit | None = getattr(self, part)
@@ -65,4 +66,5 @@ class ImageStream:
             workers=self.workers,
             needs=needs,
             channels_last=channels_last,
+            drop_last=drop_last,
         )

@@ -7,6 +7,7 @@ from localgrad.losses.diversity import diversity as diversity
 from localgrad.losses.reconstruction import reconstruction as reconstruction
 from localgrad.losses.similarity import SimilarityMatching as SimilarityMatching
 from localgrad.losses.similarity import similarity_matrix as similarity_matrix
+from localgrad.losses.task import BoundedCrossEntropy as BoundedCrossEntropy
 from localgrad.losses.task import cross_entropy as cross_entropy
 from localgrad.losses.types import Loss as Loss
 from localgrad.losses.types import Outputs as Outputs

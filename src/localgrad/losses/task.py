@@ -3,10 +3,14 @@
 Legend: B batch, K classes.
 """
 
-import torch
+from dataclasses import dataclass
+from math import log
+from typing import final
+
 import torch.nn.functional as F
 from torch import Tensor
 
+from localgrad.losses.precision import full
 from localgrad.losses.types import Outputs
 from localgrad.spec import Batch
 
@@ -17,7 +21,22 @@ def cross_entropy(outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
     The mean over the batch is the one of every supervised paper (methods.md 0).
     """
     assert batch.y is not None  # declared by `needs`, checked where the batch enters
-    logits_BK = outputs["logits"]
-    if logits_BK.dtype in (torch.bfloat16, torch.float16):
-        logits_BK = logits_BK.float()
-    return {"ce": F.cross_entropy(logits_BK, batch.y)}
+    return {"ce": F.cross_entropy(full(outputs["logits"]), batch.y)}
+
+
+@final
+@dataclass(frozen=True)
+class BoundedCrossEntropy:
+    """Cross-entropy that takes no probability of a true class to be below ``least`` (above 0).
+
+    A sample's loss is at most -log(least) nats, and it gives no gradient there. The asynchronous experiments of DGL's
+    released code have 1e-5 (methods.md 3).
+    """
+
+    least: float
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """The mean over the batch, as ``cross_entropy``."""
+        assert batch.y is not None  # declared by `needs`, checked where the batch enters
+        loss_B = F.cross_entropy(full(outputs["logits"]), batch.y, reduction="none")
+        return {"ce": loss_B.clamp(max=-log(self.least)).mean()}

@@ -9,11 +9,12 @@ from typing import Literal, final, get_args
 
 from localgrad.auxnets import FlatMLP, Truncated, pyramid_depths
 from localgrad.blocks import PooledLinear
-from localgrad.errors import LocalgradError, nearest
+from localgrad.errors import LocalgradError, located, nearest
 from localgrad.method import supervised_units
 from localgrad.methods.auglocal_blocks import Selection, check_selection, rule_of, select_blocks
 from localgrad.methods.heads import check_map
 from localgrad.methods.infopro_lambdas import SCHEDULES, Lambdas, published
+from localgrad.methods.options import check_effect
 from localgrad.methods.reconstruction import Reconstruction
 from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, PaperTable
@@ -66,6 +67,8 @@ class AugLocal:
                 raise LocalgradError(f"AugLocal: {name} {word!r} is unknown. {nearest(str(word), choices)}")
         if self.head_bn not in (True, False, "auto"):
             raise LocalgradError(f"AugLocal: head_bn must be True, False or 'auto', got {self.head_bn!r}.")
+        if self.classifier == "flat-mlp" and self.head_bn is True:
+            check_effect(self, ["head_bn"], "with classifier='flat-mlp', which has BatchNorm of its own")
         if self.reconstruction is not None and not isinstance(self.reconstruction, Reconstruction):
             raise LocalgradError(
                 f"AugLocal: reconstruction must be Reconstruction(lambdas=...) or None, got {self.reconstruction!r}."
@@ -131,11 +134,15 @@ class AugLocal:
 
     def auxnet(self, backbone: Backbone, layer: int, shape: Shape, depth: int) -> AuxSpec:
         """The auxiliary network of ``depth`` layers after block ``layer``, whose output has ``shape`` (C, H, W)."""
-        blocks = select_blocks(rule_of(self.selection, backbone, layer), backbone, layer, shape, depth)
+        check_map(shape, "AugLocal", backbone)
+        rule, name = rule_of(self.selection, backbone, layer), backbone.block_names[layer]
+        with located(f"AugLocal: the auxiliary network behind block {name!r} of {backbone.name}"):
+            blocks = select_blocks(rule, backbone, layer, shape, depth)
+            behind = shape
+            for block in blocks:
+                behind = block.shape(behind)
         if self.classifier == "flat-mlp":
             return Truncated(blocks, FlatMLP(backbone.num_classes))
-        for block in blocks:
-            shape = block.shape(shape)
-        check_map(shape, "AugLocal")
+        check_map(behind, "AugLocal", backbone)
         head_bn = depth <= 1 if self.head_bn == "auto" else self.head_bn
-        return Truncated(blocks, PooledLinear(shape[0], backbone.num_classes, head_bn))
+        return Truncated(blocks, PooledLinear(behind[0], backbone.num_classes, head_bn))

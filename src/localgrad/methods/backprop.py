@@ -59,8 +59,10 @@ class Checkpointing:
     segments: int | None = None
 
     def __post_init__(self) -> None:
-        if self.segments is not None and self.segments < 1:
-            raise LocalgradError(f"Checkpointing: segments must be at least 1, got {self.segments}.")
+        if self.segments is not None and (type(self.segments) is not int or self.segments < 1):
+            raise LocalgradError(
+                f"Checkpointing: segments must be a whole number of at least 1, got {self.segments!r}."
+            )
 
     @property
     def needs(self) -> frozenset[str]:

@@ -7,9 +7,11 @@ from typing import Literal, assert_never, final, get_args
 from localgrad.auxnets import CnnHead, ConvFC, MlpSR, Truncated, conv_stack, widened
 from localgrad.blocks import PooledLinear
 from localgrad.errors import LocalgradError, nearest
+from localgrad.losses import BoundedCrossEntropy
 from localgrad.method import Method, supervised_units
 from localgrad.methods.heads import check_map, xcyf_head
 from localgrad.methods.matching import Reference, enlarged, reference
+from localgrad.methods.options import check_effect, check_match
 from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, PaperTable
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
@@ -26,33 +28,52 @@ GN-DGL's widths. ``3x3`` is AugLocal's DGL of equal FLOPs (table 9): plain 3x3 c
 networks of ``match`` have layers, as wide as their multiply-accumulates allow.
 """
 
+HEADS_WITH = {
+    "mlp_hidden": ("mlp-sr", "mlp"),
+    "max_hidden": ("mlp-sr", "mlp", "auglocal"),
+    "widen": tuple(head for head in get_args(Head) if head.endswith("f") and head != "0c1f"),
+}
+"""Options of single heads."""
+
 
 @final
 @dataclass(frozen=True)
 class DGL:
     """Each unit and its auxiliary classifier learn by cross-entropy on detached input (Algorithm 1).
 
-    ``head`` is the auxiliary network, by default the MLP-SR of the official code. ``mlp_hidden`` is its number of
-    hidden layers (official code 3; AugLocal's re-implementation, ``head="auglocal"``, has 2); ``max_hidden`` bounds
-    their width, which the paper has at 4 times the channels. ``widen`` multiplies the widths of the XcYf heads.
+    ``head`` is the auxiliary network, by default the MLP-SR of the official code. ``mlp_hidden`` is the number of
+    hidden layers of "mlp-sr" and "mlp" (None: the official code's 3; "auglocal" has 2), ``max_hidden`` bounds their
+    width, which the paper has at 4 times the channels. ``widen`` multiplies the widths of the XcYf heads.
     ``match`` is a method whose auxiliary networks the heads shall cost as much as, on its units:
     ``DGL(head="3x3", match=AugLocal(depth=6))``; it widens "3x3" and XcYf heads with convolutions.
-    Raises LocalgradError for a head that is unknown or cannot be widened, and for "3x3" without ``match``.
+    ``least_probability`` is what the loss takes a true class's probability to be at least: a sample below gives no
+    gradient (0: plain cross-entropy; the asynchronous experiments of the released code have 1e-5, methods.md 3).
+    Raises LocalgradError for a head that is unknown or cannot be widened, for "3x3" without ``match``, and for options
+    that the head does not have.
     """
 
     head: Head = "mlp-sr"
-    mlp_hidden: int = 3
+    mlp_hidden: int | None = None
     max_hidden: int | None = None
     widen: int = 1
     match: Method | None = None
+    least_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if self.head not in get_args(Head):
             raise LocalgradError(f"DGL: head {self.head!r} is unknown. {nearest(str(self.head), get_args(Head))}")
         for name in ("mlp_hidden", "max_hidden", "widen"):
             value = getattr(self, name)
-            if (type(value) is not int or value < 1) and not (name == "max_hidden" and value is None):
+            if (type(value) is not int or value < 1) and not (name != "widen" and value is None):
                 raise LocalgradError(f"DGL: {name} must be a whole number of at least 1, got {value!r}.")
+        check_match("DGL", self.match)
+        least = self.least_probability
+        if type(least) not in (int, float) or not 0 <= least < 1:
+            raise LocalgradError(f"DGL: least_probability must be a number of at least 0 and below 1, got {least!r}.")
+        unused = [name for name, heads in HEADS_WITH.items() if self.head not in heads]
+        check_effect(self, unused, f"with head={self.head!r}")
+        if self.match is not None:
+            check_effect(self, ["widen"], "with match, which decides the width")
         if self.head == "3x3" and self.match is None:
             raise LocalgradError(
                 "DGL: head '3x3' is as deep and as expensive as the auxiliary networks of another method. Say of "
@@ -79,6 +100,13 @@ class DGL:
 
     def units(self, backbone: Backbone, partition: Partition) -> tuple[UnitSpec, ...]:
         """One unit per span; all but the last with an auxiliary classifier."""
+        units = self._units(backbone, partition)
+        if not self.least_probability:
+            return units
+        loss = BoundedCrossEntropy(self.least_probability)
+        return tuple(replace(unit, objectives=(replace(unit.objectives[0], loss=loss),)) for unit in units)
+
+    def _units(self, backbone: Backbone, partition: Partition) -> tuple[UnitSpec, ...]:
         if self.match is None or len(partition) == 1:
             return supervised_units(backbone, partition, lambda _, shape: self.auxnet(backbone, shape))
         compared = reference(self.match, backbone, partition)
@@ -110,13 +138,13 @@ class DGL:
 
     def auxnet(self, backbone: Backbone, shape: Shape) -> AuxSpec:
         """The auxiliary classifier of a unit whose output has ``shape`` (C, H, W)."""
-        check_map(shape, "DGL")
+        check_map(shape, "DGL", backbone)
         channels, size, classes = shape[0], (shape[1], shape[2]), backbone.num_classes
         match self.head:
             case "mlp-sr":
-                return MlpSR(channels, size, classes, hidden=self.mlp_hidden, max_hidden=self.max_hidden)
+                return MlpSR(channels, size, classes, hidden=self.mlp_hidden or 3, max_hidden=self.max_hidden)
             case "mlp":
-                return MlpSR(channels, size, classes, convs=0, hidden=self.mlp_hidden, max_hidden=self.max_hidden)
+                return MlpSR(channels, size, classes, convs=0, hidden=self.mlp_hidden or 3, max_hidden=self.max_hidden)
             case "auglocal":
                 pooled = (min(ceil(size[0] / 4), 2), min(ceil(size[1] / 4), 2))
                 return MlpSR(

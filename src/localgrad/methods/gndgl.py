@@ -15,7 +15,8 @@ from localgrad.grouping import check_divides, group_name, nearly_equal
 from localgrad.losses import Diversity, cross_entropy
 from localgrad.losses.diversity import TEMPERATURE
 from localgrad.method import supervised_units, unit_name
-from localgrad.methods.heads import gndgl_head
+from localgrad.methods.heads import check_map, gndgl_head
+from localgrad.methods.options import check_effect, check_switches
 from localgrad.methods.predsim import PredSim
 from localgrad.objective import Objective, UnitSpec
 from localgrad.partition import Cut, EqualBlocks, PaperTable
@@ -49,7 +50,8 @@ class GNDGL:
     ``layerwise`` is the paper's VGG6a: every layer a module, the first three cut into G, 2G and G groups, which may
     differ by one channel, all learning by ``signals``.
 
-    ``fuse_groups`` runs the groups of a module as one grouped convolution per block: equal to rounding.
+    ``fuse_groups`` runs the groups of a module as one grouped convolution per block: equal to rounding. Groups of
+    different sizes can run so in layers of VGGs; where they drop features, each drops what its own unit would.
 
     Raises LocalgradError for numbers that make no sense and unknown words.
     """
@@ -88,8 +90,15 @@ class GNDGL:
         if self.final_head not in get_args(FinalHead):
             known = nearest(str(self.final_head), get_args(FinalHead))
             raise LocalgradError(f"GNDGL: final_head {self.final_head!r} is unknown. {known}")
+        check_switches(self, ("share_features", "diversity", "stop_grad", "extra_head", "layerwise", "fuse_groups"))
+        if not self.share_features:
+            check_effect(self, ["detach_ratio"], "with share_features=False")
+        if not self.diversity:
+            check_effect(self, ["diversity_weight", "temperature", "stop_grad"], "with diversity=False")
         if self.layerwise:
             self._check_layerwise()
+        else:
+            check_effect(self, ["signals"], "without layerwise=True")
 
     def _check_layerwise(self) -> None:
         for name, value, only in (("final_head", self.final_head, "linear"), ("extra_head", self.extra_head, False)):
@@ -98,11 +107,6 @@ class GNDGL:
                     f"GNDGL: {name}={value!r} is of the multi-layer networks; layerwise=True has the network's own "
                     "classifier, decoupled. Leave it out."
                 )
-        if self.fuse_groups:
-            raise LocalgradError(
-                "GNDGL: fuse_groups runs groups of one size as one convolution; layerwise=True has groups that "
-                "differ by a channel and drop features on their own. Leave fuse_groups out."
-            )
         if self.signals.framework != "layerwise":
             raise LocalgradError(
                 "GNDGL: layerwise=True learns as PredSim does in its own paper: signals must have "
@@ -247,9 +251,5 @@ class GNDGL:
 
     def auxnet(self, backbone: Backbone, shape: Shape, channels: int) -> ConvFC:
         """``gndgl_head`` behind features of ``shape`` (C, H, W) among ``channels`` of the whole module."""
-        if len(shape) != 3:
-            raise LocalgradError(
-                f"GNDGL: its auxiliary networks read feature maps (C, H, W), and a module ends in an output of shape "
-                f"{tuple(shape)} per sample. Take GNDGL(layerwise=True), or cut before the hidden linear layers."
-            )
+        check_map(shape, "GNDGL", backbone, "GNDGL(layerwise=True)")
         return gndgl_head(backbone, shape[0], backbone.num_classes, channels)

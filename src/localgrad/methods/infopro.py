@@ -15,6 +15,7 @@ from localgrad.method import Method, supervised_units
 from localgrad.methods.heads import check_map, gndgl_head, xcyf_head
 from localgrad.methods.infopro_lambdas import SCHEDULES, Balance, Lambdas, Source, Task, how_to_give_one, published
 from localgrad.methods.matching import enlarged, reference
+from localgrad.methods.options import check_effect, check_match
 from localgrad.methods.reconstruction import DecoderKind, Reconstruction, check_decoder
 from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, PaperTable
@@ -66,6 +67,11 @@ class InfoPro:
             if word not in choices:
                 raise LocalgradError(f"InfoPro: {name} {word!r} is unknown. {nearest(str(word), choices)}")
         check_decoder("InfoPro", self.decoder, self.upsample, self.widen, self.lambdas)
+        if type(self.dataset) is not str:
+            raise LocalgradError(f"InfoPro: dataset must be a name such as 'cifar10', got {self.dataset!r}.")
+        if self.decoder == "imagenet" and self.head != "1c2f":
+            check_effect(self, ["widen"], f"with head={self.head!r} and decoder='imagenet'")
+        check_match("InfoPro", self.match)
         if self.match is not None and self.head != "1c2f":
             raise LocalgradError(f"InfoPro: match widens the 1c2f head, got head={self.head!r}. Leave one of them out.")
 
@@ -112,7 +118,7 @@ class InfoPro:
 
     def auxnet(self, backbone: Backbone, shape: Shape) -> AuxSpec:
         """The head of the task behind features of ``shape`` (C, H, W)."""
-        check_map(shape, "InfoPro")
+        check_map(shape, "InfoPro", backbone)
         outputs = FEATURES if self.loss == "contrast" else backbone.num_classes
         match self.head:
             case "1c2f":

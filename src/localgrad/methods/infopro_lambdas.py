@@ -117,7 +117,7 @@ SCHEDULES: dict[Setting, Lambdas] = {
     # The last pair is not given: with K=2 there is only one local module.
     **_rows("infopro", "softmax", "imagenet", "imagenet_resnet101", "balanced", {2: (5, 0.75, 0, 0)}),
     **_rows("infopro", "softmax", "imagenet", "imagenet_resnet152", "balanced", {2: (5, 1, 0, 0)}),
-    **_rows("infopro", "softmax", "imagenet", "resnext101_32x8d", "balanced", {2: (5, 0.75, 0, 0)}),
+    **_rows("infopro", "softmax", "imagenet", "imagenet_resnext101_32x8d", "balanced", {2: (5, 0.75, 0, 0)}),
     # AugLocal's comparison: cross-entropy with weights tuned for contrast.
     **_rows("auglocal", "softmax", "cifar10", _R32, "standard", {16: (5, 0.05, 0.2, 0.5)}),
     **_rows("auglocal", "softmax", "cifar10", _R110, "standard", {55: (5, 0, 0.5, 1)}),

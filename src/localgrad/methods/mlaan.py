@@ -19,6 +19,7 @@ from localgrad.methods.dgl import DGL
 from localgrad.methods.heads import check_map, xcyf_head
 from localgrad.methods.infopro_lambdas import Lambdas
 from localgrad.methods.mlaan_leaps import given_leaps, published_leaps
+from localgrad.methods.options import check_effect, check_switches
 from localgrad.methods.reconstruction import Reconstruction
 from localgrad.objective import Follow, Objective, UnitSpec
 from localgrad.partition import Cut, PaperTable
@@ -101,6 +102,11 @@ class MLAAN:
             raise LocalgradError(
                 "MLAAN: its heads are those of DGL as they are, match is not taken: leave it out of dgl=DGL(...)."
             )
+        if self.dgl.least_probability:
+            raise LocalgradError(
+                "MLAAN: its losses are plain cross-entropies, leave least_probability out of dgl=DGL(...)."
+            )
+        check_switches(self, ("ema_trained", "first_own", "last_own"))
         if self.cascade == 1 and self.leaps is False:
             raise LocalgradError(
                 "MLAAN: cascade=1 without leaps leaves nothing of the method. Take cascade=3, leaps=True, or DGL()."
@@ -111,6 +117,19 @@ class MLAAN:
             raise LocalgradError(
                 f"MLAAN: weights must be two numbers of at least 0, (own loss, cascade loss), got {self.weights!r}."
             )
+        self._check_effects()
+
+    def _check_effects(self) -> None:
+        """Raise LocalgradError for options that something else switches off."""
+        if self.base != "dgl":
+            check_effect(self, ["dgl"], f"with base={self.base!r}")
+        if self.base != "infopro":
+            check_effect(self, ["lambdas"], f"with base={self.base!r}")
+        if self.leaps is False:
+            averaging = [name for name in vars(self) if name.startswith("ema_")]
+            check_effect(self, averaging, "with leaps=False")
+        if self.cascade == 1:
+            check_effect(self, ["weights", "first_own", "last_own"], "with cascade=1, which has one loss per module")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -233,7 +252,7 @@ class MLAAN:
 
     def _head(self, backbone: Backbone, shape: Shape, *, leaping: bool = False) -> AuxSpec:
         """The classifier behind features of ``shape``; ``leaping``: behind leaps, or where they would be."""
-        check_map(shape, "MLAAN")
+        check_map(shape, "MLAAN", backbone)
         if self.base == "dgl":
             return self.dgl.auxnet(backbone, shape)
         if self.base == "infopro":

@@ -16,6 +16,7 @@ from localgrad.errors import LocalgradError, nearest
 from localgrad.losses import SimilarityMatching, cross_entropy
 from localgrad.method import Method, unit_name
 from localgrad.methods.matching import enlarged, reference
+from localgrad.methods.options import check_effect, check_match
 from localgrad.objective import Objective, UnitSpec
 from localgrad.partition import Cut, EqualMacs, PaperTable
 from localgrad.spec import AuxSpec, Backbone, Initialiser, Partition, Shape, Span
@@ -105,6 +106,11 @@ class PredSim:
                 f"PredSim: max_features must be a whole number of at least 1, or None for {MAX_FEATURES['layerwise']} "
                 f"layer-wise and {MAX_FEATURES['blockwise']} block-wise, got {self.max_features!r}."
             )
+        if self.loss != "predsim":
+            check_effect(self, ["beta"], f"with loss={self.loss!r}")
+        if self.loss == "sim":
+            check_effect(self, ["max_features"], "with loss='sim', which classifies nothing")
+        check_match("PredSim", self.match)
         if self.match is not None and (self.framework != "blockwise" or self.loss == "sim"):
             raise LocalgradError(
                 "PredSim: match enlarges the local classifiers of framework='blockwise' with loss 'predsim' or 'pred', "

@@ -10,6 +10,7 @@ from localgrad.errors import LocalgradError, nearest
 from localgrad.losses import reconstruction
 from localgrad.methods.heads import check_map
 from localgrad.methods.infopro_lambdas import Lambdas
+from localgrad.methods.options import check_effect
 from localgrad.objective import Objective, UnitSpec
 from localgrad.spec import AuxSpec, Backbone, Shape
 
@@ -35,6 +36,10 @@ class Reconstruction:
 
     def __post_init__(self) -> None:
         check_decoder("Reconstruction", self.decoder, self.upsample, self.widen, self.lambdas)
+        if type(self.dataset) is not str:
+            raise LocalgradError(f"Reconstruction: dataset must be a name such as 'cifar10', got {self.dataset!r}.")
+        if self.decoder == "imagenet":
+            check_effect(self, ["widen"], "with decoder='imagenet'")
 
     def add(self, backbone: Backbone, units: Sequence[UnitSpec], lambdas: Lambdas) -> tuple[UnitSpec, ...]:
         """``units`` with a reconstruction objective each, all weighed by ``lambdas``; the last one stays as it is."""
@@ -49,7 +54,7 @@ class Reconstruction:
 
     def auxnet(self, backbone: Backbone, shape: Shape) -> AuxSpec:
         """The decoder behind features of ``shape`` (C, H, W)."""
-        check_map(shape, "Reconstruction")
+        check_map(shape, "Reconstruction", backbone)
         if self.decoder == "imagenet":
             return ImageNetDecoder(shape[0], backbone.image, self.upsample)
         return Decoder(shape[0], backbone.image, int(self.decoder[0]), self.widen, self.upsample)

@@ -4,6 +4,7 @@ from localgrad.backbones import (
     cifar_efficientnet_b0,
     cifar_mobilenetv2,
     cifar_regnetx_400mf,
+    mlp,
     vgg6a,
     vgg8b,
     vgg11b,
@@ -12,13 +13,23 @@ from localgrad.backbones import (
 from localgrad.data import CIFAR10, Augment
 from localgrad.methods import AugLocal
 from localgrad.recipes.making.baselines import backprop
+from localgrad.recipes.making.densenet import densenet_dgl, densenet_infopro, densenet_setting
 from localgrad.recipes.making.gndgl import gndgl, gndgl_layers, single_thread
 from localgrad.recipes.making.greedy_heads import auglocal, dgl
 from localgrad.recipes.making.networks import resnet_recipes, resnet_setting
+from localgrad.recipes.making.perceptron import ON_CIFAR, backprop_perceptron, predsim_perceptron
 from localgrad.recipes.making.predsim import Layerwise, backprop_layers, predsim, predsim_layers
 from localgrad.recipes.making.protocols import GNDGL, GNDGL_LAYERS, LARGE_BATCH, PREDSIM
 from localgrad.recipes.making.setting import Setting
-from localgrad.recipes.making.study import study_dgl, study_greedy, study_queued, study_setting
+from localgrad.recipes.making.study import (
+    comparison,
+    queued_setting,
+    resnet110_setting,
+    study_dgl,
+    study_greedy,
+    study_queued,
+    study_setting,
+)
 
 _RESNET32 = resnet_setting(__name__, CIFAR10, "CIFAR-10", 32, LARGE_BATCH)
 _RESNET110 = resnet_setting(__name__, CIFAR10, "CIFAR-10", 110, LARGE_BATCH)
@@ -71,18 +82,28 @@ predsim_vgg8b = predsim_layers(_VGG8B, _LAYERS)
 backprop_vgg8b = backprop_layers(_VGG8B, _LAYERS)
 predsim_vgg11b = predsim_layers(_VGG11B, _LAYERS)
 backprop_vgg11b = backprop_layers(_VGG11B, _LAYERS)
+_MLP = Setting(__name__, CIFAR10, "CIFAR-10", mlp, "mlp", "MLP", 3, PREDSIM)
+_MLP_LAYERS = Layerwise(_AUGMENT, {1: 0.1}, data=_STATISTICS)
+predsim_mlp = predsim_perceptron(_MLP, _MLP_LAYERS, ON_CIFAR)
+backprop_mlp = backprop_perceptron(_MLP, _MLP_LAYERS, ON_CIFAR)
 
 # How GN-DGL prepares the images for its layer-wise network is not known: as PredSim, whose losses it takes.
 _VGG6A = Setting(__name__, CIFAR10, "CIFAR-10", vgg6a, "vgg6a", "VGG6a", 5, GNDGL_LAYERS)
 gndgl_vgg6a = gndgl_layers(_VGG6A, {"augment": _AUGMENT, **dict(_STATISTICS)})
 
-# DGL's own networks. Where the smaller one of its logs pools is not known: here it does where the channels grow.
-_CONV6 = study_setting(__name__, "conv6", "6 layers (128, 256, 256, 512, 512, 512)", (128, 256, 512), (1, 2, 3))
+_DENSENET = densenet_setting(__name__)
+backprop_densenet100 = backprop(_DENSENET)
+dgl_densenet100 = densenet_dgl(_DENSENET)
+infopro_densenet100 = densenet_infopro(_DENSENET)
+
+# DGL's own networks: they pool where the channels grow.
+_CONV6 = study_setting(__name__, "conv6", (128, 256, 512), (1, 2, 3))
 dgl_conv6 = study_dgl(_CONV6)
 greedy_dgl_conv6 = study_greedy(_CONV6)
 # The asynchronous experiments have 6 layers too, two of each width (methods.md 3).
-_CONV6_PAIRS = study_setting(__name__, "conv6", "6 layers (128, 128, 256, 256, 512, 512)", (128, 256, 512), (2, 2, 2))
+_CONV6_PAIRS = queued_setting(__name__, "conv6", (128, 256, 512), (2, 2, 2))
 queued_dgl_conv6 = study_queued(_CONV6_PAIRS)
-_CONV4 = study_setting(__name__, "conv4", "4 layers (64, 128, 128, 256)", (64, 128, 256), (1, 2, 1))
+_CONV4 = study_setting(__name__, "conv4", (64, 128, 256), (1, 2, 1))
 dgl_conv4 = study_dgl(_CONV4)
 greedy_dgl_conv4 = study_greedy(_CONV4)
+dgl_resnet110_option_a = comparison(resnet110_setting(__name__))

@@ -1,7 +1,7 @@
 """The papers' experiments on the labelled part of STL-10."""
 
 from localgrad.backbones import vgg8b
-from localgrad.data import STL10
+from localgrad.data import STL10, Augment
 from localgrad.recipes.making.networks import resnet_recipes, resnet_setting
 from localgrad.recipes.making.predsim import Layerwise, backprop_layers, predsim_layers
 from localgrad.recipes.making.protocols import PREDSIM, SMALL_BATCH
@@ -28,8 +28,8 @@ _RESNET110 = resnet_setting(__name__, STL10, "STL-10", 110, SMALL_BATCH)
     mlaan_resnet110,
 ) = resnet_recipes(_RESNET110, "stl10")
 
-# PredSim's normalisation of this data set is not in our sources: it is the one of the other experiments.
+_STATISTICS = (("mean", (0.447, 0.440, 0.407)), ("std", (0.260, 0.257, 0.271)))
 _VGG8B = Setting(__name__, STL10, "STL-10", vgg8b, "vgg8b", "VGG8b", 7, PREDSIM)
-_LAYERS = Layerwise(STL10().augment, {1: 0.1}, cutout=48)
+_LAYERS = Layerwise(Augment(), {1: 0.1}, cutout=48, data=_STATISTICS)
 predsim_vgg8b = predsim_layers(_VGG8B, _LAYERS)
 backprop_vgg8b = backprop_layers(_VGG8B, _LAYERS)

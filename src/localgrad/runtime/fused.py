@@ -1,18 +1,19 @@
 """The neuron groups of a span as one grouped convolution per block, for groups that live on one device.
 
 Parameters and buffers stay the groups' own: a block runs with their concatenation, which autograd takes apart again.
-Fewer, larger kernels; results equal those of groups on their own to rounding.
+Fewer, larger kernels; results equal those of groups on their own to rounding. Where blocks drop parts of their input,
+every group draws from the random stream of its own unit.
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from localgrad.errors import LocalgradError
-from localgrad.grouping import GroupedBlock
+from localgrad.grouping import GroupedBlock, OneModule
 from localgrad.network import LocalNetwork
 from localgrad.unit import Terms, Work, spans
 
@@ -21,16 +22,18 @@ from localgrad.unit import Terms, Work, spans
 class FusedSpan:
     """The blocks of a span for all of its groups at once: modules on the meta device, given weights with each call."""
 
-    def __init__(self, blocks: Sequence[nn.Module]) -> None:
+    def __init__(self, blocks: Sequence[OneModule]) -> None:
         self.blocks = blocks
 
     def forward(self, works: Sequence[Work], h_in: Tensor) -> Tensor:
         """Run the bodies of all groups on the detached input, hand each its channels; returns all, with their graph."""
         h = h_in = h_in.detach()
+        drawing = [work.drawing for work in works]
         with works[0].update.autocast(works[0].device):
             for index, block in enumerate(self.blocks):
-                h = call_joined(block, [work.unit.body[index] for work in works], h)
-        for work, own in zip(works, h.chunk(len(works), 1), strict=True):
+                inputs = (h, drawing) if block.draws else (h,)
+                h = call_joined(block.module, [work.unit.body[index] for work in works], inputs)
+        for work, own in zip(works, torch.split(h, list(works[0].unit.span.groups), 1), strict=True):
             work.take(h_in, own)
         return h
 
@@ -52,7 +55,7 @@ def step_fused(span: FusedSpan, works: Sequence[Work], h_in: Tensor) -> tuple[Te
     return h.detach(), [terms for _, terms in found]
 
 
-def call_joined(block: nn.Module, parts: Sequence[nn.Module], h: Tensor) -> Tensor:
+def call_joined(block: nn.Module, parts: Sequence[nn.Module], inputs: tuple[Any, ...]) -> Tensor:
     """``block`` with the parameters and buffers of its groups' modules one after another; buffers are written back."""
     block.train(parts[0].training)
     named = [dict(part.named_parameters()) for part in parts]
@@ -63,35 +66,46 @@ def call_joined(block: nn.Module, parts: Sequence[nn.Module], h: Tensor) -> Tens
         name: torch.cat([own[name] for own in buffers]) if value.ndim else value.clone()
         for name, value in buffers[0].items()
     }
-    out: Tensor = functional_call(block, state, (h,), strict=True)
-    for group, own in enumerate(buffers):
-        for name, value in own.items():
-            value.copy_(state[name].chunk(len(parts))[group] if value.ndim else state[name])
+    out: Tensor = functional_call(block, state, inputs, strict=True)
+    for name, value in buffers[0].items():
+        made = [state[name]] * len(parts)
+        if value.ndim:
+            made = list(torch.split(state[name], [len(own[name]) for own in buffers]))
+        for own, new in zip(buffers, made, strict=True):
+            own[name].copy_(new)
     return out
 
 
 def fused_spans(net: LocalNetwork) -> dict[int, FusedSpan]:
     """The spans whose groups ask to run fused, by the place of their first unit.
 
-    Raises LocalgradError for groups of different sizes and blocks that have no grouped form.
+    Raises LocalgradError for blocks that have no such form, or not for groups of different sizes, and for units that
+    recompute activations.
     """
     found = {}
     for start, members in spans(net.unit_list()):
         spec = members[0].spec
         if len(members) == 1 or not spec.fused:
             continue
+        for unit in members:
+            if unit.spec.recompute:
+                raise LocalgradError(
+                    f"fuse_groups: unit {unit.name!r} recomputes activations, and groups that run as one keep them. "
+                    "Leave one of the two out."
+                )
         blocks = []
         for index in range(spec.span.start, spec.span.stop):
             block = net.backbone.blocks[index]
-            fused = block.fused() if isinstance(block, GroupedBlock) else None
-            if fused is None:
+            with torch.device("meta"):
+                one = block.one_module() if isinstance(block, GroupedBlock) else None
+            if one is None:
                 kind = type(block.block if isinstance(block, GroupedBlock) else block).__name__
                 raise LocalgradError(
                     f"fuse_groups: layer {net.backbone.block_names[index]!r} ({kind}) cannot run as one grouped "
                     f"convolution with groups of {spec.span.groups} channels: groups must have the same size, and the "
-                    "block a method fused(). Leave fuse_groups out."
+                    "block a method fused(); groups of different sizes can in the first layer of a module, where the "
+                    "block has a method joined(), as layers of a VGG do. Leave fuse_groups out."
                 )
-            with torch.device("meta"):
-                blocks.append(fused.build())
+            blocks.append(one)
         found[start] = FusedSpan(blocks)
     return found

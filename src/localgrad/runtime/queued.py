@@ -60,9 +60,9 @@ class Queued:
 
     Every unit's schedule is a function of its own updates: ``lr(u)`` is the learning rate of its update u, from 0.
     After ``updates`` updates it learns no more, and goes on forwarding in evaluation mode; ``finished`` tells when all
-    have. ``reset_optimizer`` forgets the optimiser's state (momentum) at every drop of the learning rate, as the
-    released code does by making a new optimiser there (it replays the order of the first ticks as well, which is left
-    out). Whatever is drawn inside a step is a function of (seed, unit, the mini-batch's step).
+    have. ``reset_optimizer`` does what the released code does when a unit's learning rate drops: forgets its
+    optimiser's state (momentum), and takes the units in the order of the first ticks once more, if they are drawn.
+    Whatever is drawn inside a step is a function of (seed, unit, the mini-batch's step).
 
     Raises LocalgradError for settings that cannot be, and for units that cannot train apart from each other.
     """
@@ -109,6 +109,7 @@ class Queued:
         # A foreign network's body may change its input in place, and a buffer is read again.
         self.private = net.backbone.source is not None
         self.ticks = 0
+        self.started = 0
         self.drawn = 0
         self.counts = [0] * len(self.updates)
         self.skipped = [0] * len(self.updates)
@@ -129,12 +130,12 @@ class Queued:
         return self.limit is not None and self.counts[unit] >= self.limit
 
     def unit_at(self, tick: int) -> int:
-        """The unit that works at a tick, both from 0."""
+        """The unit that works at a tick, both from 0; with ``reset_optimizer``, if no learning rate drops before."""
         count = len(self.updates)
         if not self.random:
             return tick % count
-        if tick < 2 * count:
-            return tick // 2
+        if 0 <= tick - self.started < 2 * count:
+            return (tick - self.started) // 2
         draw = derive_seed(self.seed, "queued", tick) / 2**63
         # The last bound is 1 to rounding only.
         return min(bisect_right(self.bounds, draw), count - 1)
@@ -187,6 +188,7 @@ class Queued:
         lr = self.lr(count)
         if self.reset_optimizer and count > 0 and lr < self.lr(count - 1):
             optimizer.state.clear()
+            self.started = self.ticks
         for group in optimizer.param_groups:
             group["lr"] = lr
 
@@ -195,6 +197,7 @@ class Queued:
         states = [buffer.state() for buffer in self.buffers]
         plain = {
             "ticks": self.ticks,
+            "started": self.started,
             "drawn": self.drawn,
             "counts": list(self.counts),
             "skipped": list(self.skipped),
@@ -204,7 +207,7 @@ class Queued:
 
     def load_state(self, plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """What ``state`` gave, back."""
-        self.ticks, self.drawn = plain["ticks"], plain["drawn"]
+        self.ticks, self.started, self.drawn = plain["ticks"], plain["started"], plain["drawn"]
         self.counts, self.skipped = list(plain["counts"]), list(plain["skipped"])
         device = next(self.net.parameters()).device
         for n, (buffer, facts) in enumerate(zip(self.buffers, plain["buffers"], strict=True)):

@@ -61,7 +61,7 @@ def step_units(
         inside = [partial(around, start + g) for g in range(len(members))]
         if start in fused:
             h, learnt = step_fused(fused[start], [work_of(unit, update=update) for unit, update in pairs], h)
-            outputs = list(h.chunk(len(members), 1))
+            outputs = list(torch.split(h, list(members[0].span.groups), 1))
         elif any(unit.spec.shares_features or unit.spec.shares_outputs for unit in members):
             outputs, learnt = step_in_phases([work_of(unit, update=update) for unit, update in pairs], h, inside)
             h = torch.cat(outputs, 1)

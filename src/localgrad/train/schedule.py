@@ -15,6 +15,11 @@ class Schedule(Protocol):
         ...
 
 
+def falls(schedule: Schedule, base: float, epoch: int, epochs: int) -> bool:
+    """Whether the rate of ``epoch`` (from 0) is lower than that of the epoch before."""
+    return epoch > 0 and schedule.lr(base, epoch, epochs) < schedule.lr(base, epoch - 1, epochs)
+
+
 @final
 @dataclass(frozen=True)
 class Constant:

@@ -3,8 +3,6 @@
 from localgrad.recipes.experiments.experiment import UNIT, Experiment, NotCovered, ran
 from localgrad.reported import Row
 
-LAYOUT = "where the network of the logs pools, and its last head, are not known"
-
 
 def dgl(row: Row) -> Experiment | NotCovered:
     """The experiment of a row of DGL's logs."""
@@ -12,4 +10,4 @@ def dgl(row: Row) -> Experiment | NotCovered:
     assert isinstance(layer, int)
     figure = "" if layer == 4 else UNIT.format(layer - 1)
     name = "greedy_dgl" if row.method.startswith("sequential greedy") else "dgl"
-    return ran(f"cifar10.{name}_conv4", figure, LAYOUT)
+    return ran(f"cifar10.{name}_conv4", figure)

@@ -89,6 +89,8 @@ NETWORKS = {
     "ResNet-34": "resnet34",
     "ResNet-101": "resnet101",
     "ResNet-152": "resnet152",
+    "ResNeXt-101-32x8d": "resnext101",
+    "DenseNet-BC-100-12": "densenet100",
     "VGG13": "vgg13",
     "VGG19": "vgg19",
     "MobileNetV2": "mobilenetv2",

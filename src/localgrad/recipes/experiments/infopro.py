@@ -6,9 +6,10 @@ from localgrad.reported import Row
 
 EPOCHS = 160
 SOFTMAX = "the weights of the losses with softmax are not published: those of contrast"
+RESNEXT = "the table has batches of 512; the learning rate is that of the released command, which has batches of 1024"
+DENSENET = "DenseNet's modules and heads are not in the released code: equally many layers, heads as of ResNets"
+DENSENET_WEIGHTS = f"{DENSENET}; nor are the weights of the losses: those of ResNet-110"
 NETWORKS_MISSING = {
-    "DenseNet-BC-100-12": "how DenseNet is split into modules is not in the released code",
-    "ResNeXt-101-32x8d": "localgrad has no ResNeXt",
     "DeepLabV3-R101": "semantic segmentation on Cityscapes",
 }
 METHODS_MISSING = {
@@ -23,10 +24,12 @@ def infopro(row: Row) -> Experiment | NotCovered:
     if reason is not None:
         return NotCovered(reason)
     if row.dataset == "ImageNet":
+        note = RESNEXT if row.network.startswith("ResNeXt") else ""
         if row.method == "BP":
-            return ran(named(row.dataset, "backprop", row.network), protocol="infopro")
-        return ran(named(row.dataset, "infopro", row.network))
+            return ran(named(row.dataset, "backprop", row.network), note=note, protocol="infopro")
+        return ran(named(row.dataset, "infopro", row.network), note=note)
     modules = row.get("K")
+    dense = row.network.startswith("DenseNet")
     match row.method:
         case "BP":
             return ran(named(row.dataset, "backprop", row.network), epochs=EPOCHS)
@@ -35,12 +38,17 @@ def infopro(row: Row) -> Experiment | NotCovered:
             return ran(named(row.dataset, "checkpointing", row.network), note=note, epochs=EPOCHS)
         case "GreedySL" | "DGL":
             head = "0c1f" if row.method == "GreedySL" else "1c2f"
-            return ran(named(row.dataset, "dgl", row.network), modules=modules, head=head, epochs=EPOCHS)
+            note = DENSENET if dense else ""
+            return ran(named(row.dataset, "dgl", row.network), note=note, modules=modules, head=head, epochs=EPOCHS)
         case "InfoPro*":
             return ran(named(row.dataset, "infopro", row.network), modules=modules, split="balanced", epochs=EPOCHS)
         case "InfoPro(contrast)":
-            return ran(named(row.dataset, "infopro", row.network), modules=modules, epochs=EPOCHS)
+            note = DENSENET_WEIGHTS if dense else ""
+            return ran(named(row.dataset, "infopro", row.network), note=note, modules=modules, epochs=EPOCHS)
     assert row.method == "InfoPro(softmax)" and isinstance(modules, int)
+    if dense:
+        recipe = named(row.dataset, "infopro", row.network)
+        return ran(recipe, note=DENSENET_WEIGHTS, modules=modules, loss="softmax", epochs=EPOCHS)
     network, dataset = NETWORKS[row.network], DATASETS[row.dataset]
     lambdas = SCHEDULES[published("infopro", "contrast", dataset, network, "standard", modules)]
     recipe = named(row.dataset, "infopro", row.network)

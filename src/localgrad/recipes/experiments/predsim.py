@@ -2,17 +2,18 @@
 
 import re
 
-from localgrad.recipes.experiments.experiment import DATASETS, Experiment, NotCovered, ran
+from localgrad.recipes.experiments.experiment import DATASETS, Experiment
 from localgrad.reported import Row
 
 
-def predsim(row: Row) -> Experiment | NotCovered:
-    """The experiment of a row of PredSim's tables; networks are written as vgg8b(2x)+cutout."""
-    found = re.fullmatch(r"(vgg8b|vgg11b)(?:\((\d)x\))?(\+cutout)?", row.network)
-    if found is None:
-        return NotCovered("a multi-layer perceptron: localgrad has no network without convolutions")
+def predsim(row: Row) -> Experiment:
+    """The experiment of a row of PredSim's tables; networks are written as mlp or vgg8b(2x)+cutout."""
+    found = re.fullmatch(r"(mlp|vgg8b|vgg11b)(?:\((\d)x\))?(\+cutout)?", row.network)
+    assert found is not None, row.network
     network, width, cutout = found.groups()
     method = "backprop" if row.method == "BP" else "predsim"
-    loss = {} if row.method == "BP" else {"loss": row.method}
     recipe = f"{DATASETS[row.dataset]}.{method}_{network}"
-    return ran(recipe, **loss, feat_mult=int(width or 1), cutout=cutout is not None)
+    keywords: dict[str, object] = {} if row.method == "BP" else {"loss": row.method}
+    if network != "mlp":
+        keywords |= {"feat_mult": int(width or 1), "cutout": cutout is not None}
+    return Experiment(recipe, tuple(keywords.items()))

@@ -86,6 +86,7 @@ def gndgl_layers(at: Setting, data: dict[str, Any]) -> Recipe:
         share_features: bool = False,
         diversity: bool = False,
         loss: LocalLoss = "predsim",
+        fuse_groups: bool = False,
         feat_mult: float = 1,
         dropout: float = 0.01,
         epochs: int = at.protocol.epochs,
@@ -100,6 +101,7 @@ def gndgl_layers(at: Setting, data: dict[str, Any]) -> Recipe:
             share_features: losses also see the other groups' channels, detached (stop-gradient GN-DGL)
             diversity: penalise wrong classes that groups agree on
             loss: what a group learns from
+            fuse_groups: run the groups of a layer as grouped convolutions
             feat_mult: factor on the channels of the convolutions
             dropout: share of the features that are dropped between layers
         """
@@ -110,6 +112,7 @@ def gndgl_layers(at: Setting, data: dict[str, Any]) -> Recipe:
             diversity and groups > 1,
             layerwise=True,
             signals=signals,
+            fuse_groups=fuse_groups,
         )
         nonlinearity = "relu" if loss == "pred" else "leaky_relu"
         return at.run(

@@ -67,7 +67,11 @@ def backprop(at: Setting, protocols: Mapping[Paper, Protocol]) -> Recipe:
 
 
 def dgl(at: Setting, protocols: Mapping[Paper, Protocol]) -> Recipe:
-    """DGL under the protocols of several papers, the first by default; its own has its own cuts and no dropout."""
+    """DGL under the protocols of several papers, the first by default.
+
+    Its own has its own cuts, no dropout, auxiliary networks that start as a VGG's own layers do, and new optimisers
+    wherever the learning rate falls.
+    """
     first = next(iter(protocols))
 
     def dgl(
@@ -90,7 +94,7 @@ def dgl(at: Setting, protocols: Mapping[Paper, Protocol]) -> Recipe:
         if protocol == "dgl":
             cut["partition"] = papers(modules, "dgl")
             if at.network.startswith("vgg"):
-                options["dropout"] = 0.0
+                options |= {"dropout": 0.0, "aux_weights": "network"}
         count = None if cut else modules
         return own.run(
             DGL(head=head),

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, final
 
+from localgrad.backbones.vgg_layers import Nonlinearity
 from localgrad.data import Augment, ClassesPerBatch
 from localgrad.methods import AugLocal, Backprop, PredSim
 from localgrad.methods.predsim import LocalLoss
@@ -42,7 +43,7 @@ def predsim(at: Setting) -> Recipe:
 @final
 @dataclass(frozen=True)
 class Layerwise:
-    """What PredSim's own experiments set per data set and network (methods.md 4).
+    """What PredSim's own experiments set per data set and network (methods.md 4; where it says nothing, released code).
 
     ``augment`` is the augmentation without cutout. ``dropout`` by width factor; widths between take the next smaller
     one's. ``wide_lr`` is the learning rate of networks wider than 1, ``lr`` that of the others. ``max_features`` bounds
@@ -72,9 +73,14 @@ class Layerwise:
             data["classes_per_batch"] = ClassesPerBatch(self.few_classes, until_epoch=max(1, epochs // 2))
         return {
             "data": data,
-            "network": {"feat_mult": feat_mult, "dropout": dropout},
+            "network": {"dropout": dropout},
             "run": {"optimizer": Adam(lr=self.lr if feat_mult <= 1 else self.wide_lr)},
         }
+
+
+def nonlinearity_of(loss: LocalLoss) -> Nonlinearity:
+    """LeakyReLU with similarity matching, ReLU without; backpropagation has ReLU."""
+    return "relu" if loss == "pred" else "leaky_relu"
 
 
 def predsim_layers(at: Setting, own: Layerwise) -> Recipe:
@@ -99,8 +105,7 @@ def predsim_layers(at: Setting, own: Layerwise) -> Recipe:
             cutout: set a square of every training image to the mean colour
         """
         options = own.options(feat_mult, cutout, loss != "pred", epochs)
-        nonlinearity: Literal["relu", "leaky_relu"] = "relu" if loss == "pred" else "leaky_relu"
-        method = PredSim(loss, beta, own.max_features if feat_mult <= 1 else None)
+        method = PredSim(loss, beta, own.max_features if feat_mult <= 1 and loss != "sim" else None)
         return at.run(
             method,
             None,
@@ -110,7 +115,8 @@ def predsim_layers(at: Setting, own: Layerwise) -> Recipe:
             download,
             data_options=options["data"],
             run_options=options["run"],
-            nonlinearity=nonlinearity,
+            feat_mult=feat_mult,
+            nonlinearity=nonlinearity_of(loss),
             **options["network"],
         )
 
@@ -144,6 +150,7 @@ def backprop_layers(at: Setting, own: Layerwise) -> Recipe:
             download,
             data_options=options["data"],
             run_options=options["run"],
+            feat_mult=feat_mult,
             **options["network"],
         )
 

@@ -72,6 +72,7 @@ class Setting:
             "optimizer": self.protocol.optimizer,
             "schedule": self.protocol.schedule,
             "batch_size": self.protocol.batch_size,
+            "reset_optimizer": self.protocol.reset_optimizer,
             **(run_options or {}),
         }
         return Run(
