@@ -72,8 +72,8 @@ def test_one_module_and_one_per_block_need_no_table() -> None:
         (
             papers(3),
             r"modules=3: the papers have no split of resnet14 into 3 modules \(table 'infopro' has 1, 7\)\. Take one "
-            r"of these, or cut evenly: partition=equal_blocks\(3\) or equal_macs\(3\), on the command line --cut "
-            r"equal_blocks or --cut equal_macs\.",
+            r"of these, or cut evenly: partition=localgrad\.equal_blocks\(3\) or localgrad\.equal_macs\(3\), on the "
+            r"command line --cut equal_blocks or --cut equal_macs\.$",
         ),
         (papers(3, "infopr"), r"split table 'infopr' is unknown\. Did you mean infopro"),
         (explicit(("layer1.7",)), r"Explicit cut: resnet14 has no block 'layer1\.7'\. Did you mean layer1\.[01]"),

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from localgrad import Batch, LocalgradError, Partition, Span
+from localgrad.backbones import vgg6a
 from localgrad.spec import Block, chain
 
 from .conftest import tiny_resnet
@@ -51,3 +52,9 @@ def test_chain_nests_by_dots_and_keeps_the_order() -> None:
 def test_chain_refuses_an_order_that_it_cannot_keep() -> None:
     with pytest.raises(LocalgradError, match=r"block names: 'a\.1' comes after 'a' was left; keep it together\."):
         chain(("a.0", "b", "a.1"), [nn.Identity() for _ in range(3)])
+
+
+def test_shapes_of_images_too_small_name_network_and_block() -> None:
+    text = r"^vgg6a: block 'conv3': ConvLayer: expected input .* before max-pooling, got \(16, 1, 1\)"
+    with pytest.raises(LocalgradError, match=text):
+        vgg6a(feat_mult=1 / 32).shapes((3, 4, 4))

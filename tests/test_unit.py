@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from localgrad import Batch, LocalNetwork, Span
+from localgrad import Batch, LocalgradError, LocalNetwork, Span, localize
 from localgrad.losses import Outputs, cross_entropy
+from localgrad.methods import InfoPro, Lambdas
 from localgrad.objective import Objective, UnitSpec
 from localgrad.unit import Unit, named_outputs
 from localgrad.update import OptimizerUpdate, Part
@@ -109,3 +110,10 @@ def test_trained_parameters_leave_out_what_is_frozen() -> None:
     every = len(unit.trained_parameters())
     unit.body[0].requires_grad_(False)
     assert len(unit.trained_parameters()) == every - 3
+
+
+def test_a_loss_that_refuses_names_the_unit() -> None:
+    net = localize(tiny_resnet(), InfoPro(lambdas=Lambdas((1, 1), (1, 1))), 7)
+    unit, batch = net.unit_list()[0], random_batch(net.backbone, rows=1)
+    with pytest.raises(LocalgradError, match=r"^unit 'stem': supervised contrast compares the samples of a batch"):
+        unit.loss(unit(batch.x), batch)

@@ -18,8 +18,9 @@ from localgrad.facts import Plain, differences, plain
 from localgrad.report.comparison import COMPARISON_FILE, Comparison, Row, Score
 from localgrad.report.terminal import table
 from localgrad.spec import Batch, Span
-from localgrad.train.checkpoint import CHECKPOINT_FILE, check_facts, read_checkpoint
+from localgrad.train.checkpoint import check_facts
 from localgrad.train.loop import Result, train
+from localgrad.train.newest import has_checkpoint, read_newest
 from localgrad.train.progress import Reporter, Silent
 from localgrad.train.record import conditions, write_atomic
 from localgrad.train.run import Run
@@ -122,9 +123,9 @@ def check(runs: Mapping[str, Sequence[Run]]) -> None:
     for own in runs.values():
         for run in own:
             assert run.out is not None
-            checkpoint = run.out / CHECKPOINT_FILE
-            if checkpoint.exists():
-                check_facts(read_checkpoint(checkpoint)[0]["facts"], plain(run.facts()), checkpoint)
+            if has_checkpoint(run.out):
+                header, _, path = read_newest(run.out)
+                check_facts(header["facts"], plain(run.facts()), path)
 
 
 def _problems(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:

@@ -16,8 +16,8 @@ from tests.cli.conftest import Localgrad
         (
             ["digits.dgl", "--modules", 5],
             "modules=5: the papers have no split of resnet14 into 5 modules (table 'infopro' has 1, 7). Take one of "
-            "these, or cut evenly: partition=equal_blocks(5) or equal_macs(5), on the command line --cut equal_blocks "
-            "or --cut equal_macs.",
+            "these, or cut evenly: partition=localgrad.equal_blocks(5) or localgrad.equal_macs(5), on the command line "
+            "--cut equal_blocks or --cut equal_macs.",
         ),
         (["digits.dgl", "--cut", "equal_macs"], "--cut equal_macs cuts into as many spans as --modules says: give it."),
         (["digits.backprop", "--cut", "equal_macs"], "option --cut is unknown."),

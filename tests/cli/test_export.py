@@ -13,7 +13,7 @@ from torch import nn
 from localgrad import LocalgradError, load
 from localgrad.backbones import cifar_resnet
 from localgrad.network import build_model
-from localgrad.train.checkpoint import load_trained
+from localgrad.train.newest import load_trained
 from localgrad.train.run import Run
 from tests.cli.conftest import Localgrad
 from tests.train.conftest import rows
@@ -42,7 +42,7 @@ def test_the_exported_network_gives_the_logits_of_the_run(run: Localgrad) -> Non
     from localgrad.train.record import read_run
 
     own = run_from_origin(read_run(Path("a"))["origin"], Path("a"), {})
-    net = load_trained(own, Path("a/checkpoint.safetensors")).eval()
+    net = load_trained(own, Path("a")).eval()
     plain = load("a.safetensors")
     x = torch.randn(6, 1, 8, 8)
     with torch.no_grad():

@@ -25,6 +25,17 @@ def test_cost_needs_no_data(localgrad: Localgrad) -> None:
     assert "resnet32, images 3x32x32, batch 4" in printed
 
 
+def test_cost_of_a_perceptron(localgrad: Localgrad) -> None:
+    """Millions of multiply-accumulates of 784 -> 1024 -> 1024 -> 1024 -> 10, and with the auxiliary networks."""
+    status, printed = localgrad("cost", "mnist.predsim_mlp", "--batch-size", 4)
+    assert status == 0, printed
+    assert "mlp, images 1x28x28, batch 4, float32, Adam" in printed
+    rows = {words[0]: words[1:6] for line in printed.splitlines() if len(words := line.split()) == 8}
+    assert rows["backprop"] == ["1", "2,919,434", "0", "2.92", "2.92"]
+    # A classifier of its own counts with the layer before it.
+    assert rows["mnist.predsim_mlp"] == ["4", "2,919,434", "3,176,478", "6.10", "2.12"]
+
+
 @pytest.mark.parametrize("recipe", ["digits.dgl", "digits.backprop", "exp.py:tiny"])
 def test_audit(localgrad: Localgrad, recipe: str) -> None:
     status, printed = localgrad("audit", recipe)

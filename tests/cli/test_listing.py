@@ -1,5 +1,6 @@
 """``localgrad recipes``: by paper and table, with the reported figures."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -109,13 +110,34 @@ def test_the_commands_are_understood(localgrad: Localgrad, paper: str, table: st
         assert run.origin is not None and run.origin.recipe == recipe
 
 
+def test_lists_are_quoted_for_a_shell(localgrad: Localgrad) -> None:
+    _, printed = localgrad("recipes", "--paper", "infopro", "--table", "T2")
+    line = next(line for line in printed.splitlines() if "--first" in line)
+    words = shlex.split(line.partition("  test_error")[0])
+    assert words[:2] == ["cifar10.infopro_resnet32", "--loss"]
+    assert "'[" in line and re.search(r"(?<!')\[", line) is None
+    _, printed = localgrad("recipes", "--paper", "infopro", "--table", "T2", "--commands")
+    assert re.search(r"(?<!')\[", printed.replace("# ", "")) is None
+    assert "--first '[5,1]' --last '[0,0]'  # infopro T2" in printed
+
+
 def test_unknown_papers_and_tables(localgrad: Localgrad) -> None:
     status, printed = localgrad("recipes", "--paper", "gndgl")
     assert status == 2
     assert "localgrad recipes --paper gndgl: there is no such paper. Did you mean gndgl-v" in printed
     assert "There are: dgl, predsim, infopro, gndgl-v1, gndgl-v2, thesis, auglocal, mlaan." in printed
     status, printed = localgrad("recipes", "--paper", "mlaan", "--table", "T7")
-    assert (status, "localgrad recipes --table T7: no such table in mlaan. Did you mean T" in printed) == (2, True)
+    told = "there is no such table in mlaan. There are: T1, T2, T3, T4, T5, T6."
+    assert (status, printed) == (2, f"error: localgrad recipes --table T7: {told}\n")
+    status, printed = localgrad("recipes", "--table", "T99")
+    assert status == 2
+    assert "localgrad recipes --table T99: there is no such table. Did you mean T9? There are: T1, T2, " in printed
+    assert " T9, T10, T11, " in printed
+    # All papers once, and no name that only shares letters with the word.
+    for word in ("nonsense", "foo"):
+        status, printed = localgrad("recipes", "--paper", word)
+        told = f"error: localgrad recipes --paper {word}: there is no such paper. There are: {', '.join(PAPERS)}.\n"
+        assert (status, printed) == (2, told)
 
 
 def test_piped_output_is_not_wrapped_and_may_end_early(tmp_path: Path) -> None:
@@ -130,7 +152,11 @@ def test_piped_output_is_not_wrapped_and_may_end_early(tmp_path: Path) -> None:
     ("recipe", "words"),
     [
         ("cifar10.infopro_resnet32", ['--first "[5,0.5]" (type: list of float, float)', "mlaan,constant}"]),
-        ("cifar10.auglocal_resnet110", ['repetitive,uniform]" (type: list of \'uni', "'repetitive-conv3x3')"]),
+        (
+            "cifar10.auglocal_resnet110",
+            ['repetitive,uniform]" (type: list of items, each one of uniform, sequential', ", repetitive-conv3x3)"],
+        ),
+        ("digits.dgl", ["(type: one of float32, bfloat16, float16)", "--channels-last {true,false} memory format"]),
         ("imagenet.backprop_resnet101", ["whose batch size, learning rate", "./data/imagenet by default"]),
         ("cifar10.queued_dgl_conv6", ["unit 3 slower by 1.11", "--buffer BUFFER"]),
         ("stl10.predsim_vgg8b", ["--cutout {true,false}", "factor on the channels of the convolutions"]),
@@ -141,6 +167,20 @@ def test_the_help_of_a_recipe(localgrad: Localgrad, recipe: str, words: list[str
     assert status == 0
     plain = " ".join(printed.split())
     assert [word for word in words if word not in plain] == []
+
+
+@pytest.mark.parametrize("recipe", ["cifar10.auglocal_resnet32", "cifar10.infopro_resnet32", "cifar10.predsim_vgg8b"])
+def test_the_help_names_choices_once(localgrad: Localgrad, recipe: str) -> None:
+    """Those that stand in braces behind an option's name are not repeated as its type."""
+    _, printed = localgrad("train", recipe, "--help")
+    plain = " ".join(printed.split())
+    in_braces = re.findall(r"(--[\w-]+) {([^}]*)}(.*?)(?= --|$)", plain)
+    assert len(in_braces) > 4
+    for option, choices, text in in_braces:
+        assert "(type:" not in text, option
+        assert (", ".join(choices.split(",")) in text) is False, option
+    assert "'uniform'" not in plain and "default: False" not in plain
+    assert not [line for line in printed.splitlines() if line.endswith("-")]
 
 
 @pytest.mark.parametrize(

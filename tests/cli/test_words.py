@@ -16,6 +16,8 @@ from tests.cli.conftest import Localgrad
         (["xyz"], "localgrad xyz: there is no such command. There are: "),
         (["train", "digits.auglocl"], "recipe 'digits.auglocl' is unknown. Did you mean digits.auglocal"),
         (["train", "cifar10.dgl_resnet23"], "'cifar10.dgl_resnet23' is unknown. Did you mean cifar10.dgl_resnet32"),
+        (["train", "foo"], "recipe 'foo' is unknown. `localgrad recipes` lists all; your own is FILE.py:FUNCTION."),
+        (["train", "digits.dgl", "--foo", "3"], "option --foo is unknown. There are: --accumulate, "),
         (["train", "digits.dgl", "--epoch", "3"], "digits.dgl: option --epoch is unknown. Did you mean --epochs"),
         (["cost", "digits.dgl", "--modlues=3"], "digits.dgl: option --modlues is unknown. Did you mean --modules"),
         (["train", "digits.dgl", "--epochs", "x"], "digits.dgl: --epochs: expected a whole number, got 'x'."),

@@ -6,6 +6,7 @@ import pytest
 
 from localgrad import LocalgradError
 from localgrad.train import Constant, Cosine, MultiStep
+from localgrad.train.schedule import falls
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,13 @@ def test_a_factor_per_milestone() -> None:
 def test_steps_that_cannot_be(arguments: tuple, text: str) -> None:
     with pytest.raises(LocalgradError, match=f"MultiStep: .*{text}"):
         MultiStep(*arguments)
+
+
+def test_where_a_rate_falls() -> None:
+    assert [epoch for epoch in range(7) if falls(MultiStep((3, 5), 0.1), 1.0, epoch, 7)] == [3, 5]
+    assert not any(falls(Constant(), 0.3, epoch, 9) for epoch in range(9))
+    # The ramp's rates grow.
+    assert [epoch for epoch in range(12) if falls(Cosine(), 0.8, epoch, 160)] == [11]
 
 
 def test_constant() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from localgrad.errors import LocalgradError, nearest
 from localgrad.version import VERSION
 
-VERBS = ("recipes", "train", "compare", "evaluate", "export", "cost", "audit", "report")
+VERBS = ("recipes", "train", "compare", "evaluate", "export", "cost", "audit", "plan", "simulate", "report")
 
 
 RECIPE_VERBS = {
@@ -30,6 +30,24 @@ more.""",
 
 Which loss reaches the parameters of which unit, found by running a step; exit status 1 when that is not what the
 method declares. The options are those of `localgrad train RECIPE`; `localgrad audit RECIPE --help` shows them.""",
+    "plan": """usage: localgrad plan RECIPE --ranks N [--links 1Gbit,20ms] [--devices fast:2,slow:6] [-o FILE] [options]
+
+Which of N processes hosts which unit, balanced by MACs or measured time within a memory limit; what is sent; predicted
+time, speed-ups and memory; and the break-even with a pipeline of backpropagation. `localgrad train RECIPE --runtime
+distributed --plan FILE` runs exactly the plan. The other options are those of `localgrad train RECIPE`; `localgrad plan
+RECIPE --help` shows all.""",
+    "simulate": """usage: localgrad simulate RECIPE --ranks N [--replicas D] [options]
+       localgrad simulate PLAN.json [options]
+
+What would become of a distributed run on N nodes, thousands if you like: unequal speeds, slow links, stragglers,
+pauses, losses. A discrete-event simulation of what the runtime does, fed with unit times that --measure takes on this
+machine, else with times proportional to MACs; beside it the same nodes with a 1F1B pipeline and data parallel
+training. PLAN.json is what `localgrad plan RECIPE -o PLAN.json` wrote.
+
+  localgrad simulate cifar10.dgl_resnet32 --modules 16 --ranks 16 --links 1Gbit,20ms --jitter 0.1
+  localgrad simulate PLAN.json --stragglers 0.05x4 --pauses 10min,5s --losses 24h --restart 60s
+
+`localgrad simulate RECIPE --help` and `localgrad simulate PLAN.json --help` show all options.""",
 }
 """What the verbs that begin with a recipe say about themselves, before there is a recipe."""
 
@@ -71,6 +89,14 @@ def find_verb(word: str) -> Callable[[Sequence[str]], int]:
         from localgrad.cli import inspecting  # noqa: PLC0415
 
         return {"cost": inspecting.cost, "audit": inspecting.audit}[word]
+    if word == "plan":
+        from localgrad.cli import planning  # noqa: PLC0415
+
+        return planning.plan
+    if word == "simulate":
+        from localgrad.cli import simulating  # noqa: PLC0415
+
+        return simulating.simulate
     if word == "recipes":
         from localgrad.cli import listing  # noqa: PLC0415
 
@@ -100,6 +126,8 @@ Train PyTorch networks with local learning: every unit has its own loss, no grad
   cost --all                     the same of every method, side by side
   cost --table gndgl|auglocal    the papers' tables of arithmetic
   audit RECIPE [options]         which loss reaches which unit, found by machine
+  plan RECIPE --ranks N          which process hosts which unit, what is sent, what to expect
+  simulate RECIPE|PLAN.json      what unequal, slow, failing nodes make of a distributed run, thousands of them
   report RUN... -o FILE          one HTML page about runs
 
 `localgrad VERB --help` and `localgrad train RECIPE --help` say more."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from localgrad.cli.options import parse, plain_parser, summary
 from localgrad.cli.recipes import built_in
 from localgrad.cli.table_lines import Entry, command_line, table_lines
-from localgrad.errors import LocalgradError, nearest
+from localgrad.errors import LocalgradError, did_you_mean, there_are
 from localgrad.recipes.experiments import Experiment, experiment
 from localgrad.reported import PAPERS, Row, rows
 
@@ -44,21 +44,27 @@ def recipes(words: Words) -> int:
 def choose(paper: str | None, table: str | None) -> list[Row]:
     """The rows of a paper, of a table, of both; in the order of papers and tables.
 
-    Raises LocalgradError that names the nearest papers or tables.
+    Raises LocalgradError that names the papers or tables there are, and the nearest.
     """
     if paper is not None and paper not in PAPERS:
         raise LocalgradError(
-            f"localgrad recipes --paper {paper}: there is no such paper. {nearest(paper, PAPERS)} "
-            f"There are: {', '.join(PAPERS)}."
+            sentences(f"localgrad recipes --paper {paper}: there is no such paper.", paper, list(PAPERS))
         )
     found = [row for row in rows() if paper in (None, row.paper)]
-    tables = list(dict.fromkeys(row.table for row in found))
+    tables = sorted({row.table for row in found}, key=_place)
     if table is not None and table not in tables:
         where = "" if paper is None else f" in {paper}"
-        raise LocalgradError(f"localgrad recipes --table {table}: no such table{where}. {nearest(table, tables)}")
+        raise LocalgradError(
+            sentences(f"localgrad recipes --table {table}: there is no such table{where}.", table, tables)
+        )
     order = {name: place for place, name in enumerate(PAPERS)}
     kept = [row for row in found if table in (None, row.table)]
     return sorted(kept, key=lambda row: (order[row.paper], _place(row.table)))
+
+
+def sentences(told: str, word: str, choices: Sequence[str]) -> str:
+    """What is wrong, what was probably meant, and all that there is."""
+    return " ".join(filter(None, [told, did_you_mean(word, choices), there_are(choices)]))
 
 
 def _place(table: str) -> tuple[bool, list[int], str]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 
 from localgrad.cli.recipes import Recipe, absolute, call_recipe, find_recipe
-from localgrad.cli.runtimes import divide, runtime_from
+from localgrad.cli.runtimes import DISTRIBUTED, divide, runtime_from
 from localgrad.cli.words import Dashes, described, option, option_names, parameter_types
 from localgrad.errors import LocalgradError, nearest
 from localgrad.facts import plain
@@ -26,20 +26,31 @@ Words = Sequence[str]
 def run_settings(
     out: Path | None = None,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
-    runtime: Literal["sequential", "queued", "greedy"] | None = None,
+    runtime: Literal["sequential", "queued", "greedy", "distributed"] | None = None,
     buffer: int | None = None,
     slow_unit: int | None = None,
     slowdown: float | None = None,
     max_reuse: int | None = None,
     lifo_quirk: bool | None = None,
     buffer_home: Home | None = None,
-    reset_optimizer: bool | None = None,
+    processes: int | None = None,
+    hosts: list[int] | None = None,
+    plan: Path | None = None,
+    replicas: int | None = None,
+    wire: Literal["float32", "bfloat16", "int8"] | None = None,
+    labels: Literal["travel", "loader"] | None = None,
+    ema_delay: int | None = None,
+    sync_batchnorm: bool | None = None,
+    timeout: float | None = None,
+    save_every: int | None = None,
     device: str | None = None,
     batch_size: int | None = None,
     val_fraction: float | None = None,
     accumulate: int | None = None,
     workers: int | None = None,
     clip: float | None = None,
+    reset_optimizer: bool | None = None,
+    drop_last: bool | None = None,
     channels_last: bool | None = None,
     update: Literal["unit", "fused"] | None = None,
     init_from: Path | None = None,
@@ -50,20 +61,32 @@ def run_settings(
     Args:
         out: folder to write the run to; runs/RECIPE-seedN by default
         precision: number format of forward and backward
-        runtime: all units on every batch; each at its own pace (asynchronous DGL); or one unit after the other
+        runtime: all units on every batch; each at its own pace (asynchronous DGL); one unit after the other; or units
+            on many processes, which torchrun or --processes start
         buffer: queued: batches kept between two units; 0 is one, and units in turn
         slow_unit: queued: unit, from 0, that is slower than the others
         slowdown: queued: how many times slower, 1 or more
         max_reuse: queued: how often one unit may read one batch
         lifo_quirk: queued: choose batches with the off-by-one of the released code
         buffer_home: queued: where buffers lie
-        reset_optimizer: queued: forget a unit's momentum when its learning rate drops
+        processes: start so many processes on this machine and train distributed; after a failure they start again
+        hosts: distributed: the stage that hosts each unit, as [0,0,1,1]; by default as many MACs for each
+        plan: distributed: file of `localgrad plan -o FILE` that says the same, and replicas and wire
+        replicas: distributed: processes of every stage, which share the rows of a batch
+        wire: distributed: number format between processes; all but float32 lose something
+        labels: distributed: labels travel with the activations, or come from every stage's own loader
+        ema_delay: distributed: steps by which MLAAN's copies may be late behind blocks of later stages
+        sync_batchnorm: distributed: BatchNorm statistics over all replicas (CUDA)
+        timeout: distributed: seconds without a sign of life after which a process counts as gone
+        save_every: distributed: steps between checkpoints, beside those of every epoch
         device: auto, cpu, cuda or cuda:N
         batch_size: samples per step
         val_fraction: share of the training split held out; the best epoch is then chosen on it
         accumulate: parts that every batch is split into, gradients added up
         workers: CPU threads that step units at the same time, faster where units are small
         clip: bound of the gradient norm of each unit
+        reset_optimizer: forget momentum wherever the learning rate falls
+        drop_last: leave the short last batch of every epoch out of training
         channels_last: memory format of images and weights
         update: one optimiser per unit (least memory) or one for all
         init_from: exported file, run folder or checkpoint to take the network's weights from
@@ -207,6 +230,9 @@ def run_from_origin(origin: Mapping[str, Any] | None, folder: Path, moved: Mappi
             "the run."
         )
     now = {name: value for name, value in moved.items() if value is not None}
+    if "runtime" in now:
+        # What belongs to the runtime of before does not come along.
+        saved = {name: value for name, value in saved.items() if name not in DISTRIBUTED}
     foreign = sorted(now.keys() - types.keys())
     if foreign:
         raise LocalgradError(f"recipe {reference} has no option {', '.join(map(option, foreign))}.")

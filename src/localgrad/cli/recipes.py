@@ -9,7 +9,7 @@ from types import ModuleType
 
 import localgrad.recipes
 from localgrad.cli.load import blamed, load_module
-from localgrad.errors import LocalgradError, nearest
+from localgrad.errors import LocalgradError, did_you_mean, nearest
 from localgrad.train import Run
 
 Recipe = Callable[..., Run]
@@ -48,8 +48,9 @@ def find_recipe(reference: str) -> Recipe:
         if reference.endswith(".py"):
             raise LocalgradError(f"recipe {reference!r} names a file only: say which function, {reference}:FUNCTION.")
         raise LocalgradError(
-            f"recipe {reference!r} is unknown. {nearest(reference, recipes)} "
-            "`localgrad recipes` lists all; your own is FILE.py:FUNCTION."
+            # Not all of them: there are hundreds.
+            " ".join(filter(None, [f"recipe {reference!r} is unknown.", did_you_mean(reference, recipes)]))
+            + " `localgrad recipes` lists all; your own is FILE.py:FUNCTION."
         )
     where, _, name = reference.rpartition(":")
     module = load_module(where)

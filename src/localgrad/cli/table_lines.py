@@ -1,5 +1,6 @@
 """One table of a paper as lines of text: a line per recipe and fixed keywords, the varying keyword inline."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from localgrad.recipes.experiments import Experiment, NotCovered, defaults_of, options, written
@@ -63,7 +64,8 @@ def _recipe_lines(recipe: str, entries: Sequence[tuple[Row, Experiment]]) -> Ite
         figures.append((None if inline is None else keywords[inline], row.figure))
     for fixed, metrics in lines.items():
         told = "; ".join(f"{metric}: {_values(inline, figures)}" for metric, figures in metrics.items())
-        yield f"{' '.join([recipe, *options(dict(fixed))])}  {told}"
+        # As a shell takes it: lists are quoted.
+        yield f"{shlex.join([recipe, *options(dict(fixed))])}  {told}"
 
 
 def _metric(row: Row, found: Experiment) -> str:

@@ -2,8 +2,10 @@
 
 import inspect
 import re
+from argparse import Action
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import wrap
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -12,6 +14,20 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 class Dashes(DefaultHelpFormatter):
     """Shows options with dashes, as they are typed, types in plain words, and no default where it is None."""
+
+    def _expand_help(self, action: Action) -> str:
+        """The help of one option, not yet broken into lines. Choices that stand behind its name are not repeated."""
+        text: str = super()._expand_help(action)
+        if self._format_args(action, "").startswith("{"):
+            text = re.sub(r"\(type: [^()]*?(?:, (default: [^()]*))?\)$", r"(\1)", text)
+            text = text.removesuffix(" ()").removesuffix(" (default: null)")
+            text = re.sub(r"default: (True|False)\)$", lambda told: told[0].lower(), text)
+        text = re.sub(r"tuple\[Literal\[", "tuple[items, each Literal[", text)
+        return re.sub(r"(?:Optional\[)?Literal\[([^]]*)\]+", lambda named: "one of " + named[1].replace("'", ""), text)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """Lines of the help of one option; a word with a hyphen, such as a choice, stays whole."""
+        return wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
     def format_help(self) -> str:
         """The help text."""
@@ -23,7 +39,6 @@ class Dashes(DefaultHelpFormatter):
         text = re.sub(r"type: Untyped(, )?", "", text)
         text = re.sub(r"Union\[(\w+),\s+Untyped\]", r"\1", text).replace(" ()", "")
         text = re.sub(r"<class\s+'(\w+)'>", r"\1", text)
-        text = re.sub(r"(?:Optional\[)?Literal\[([^]]*)\]+", lambda match: " ".join(match.group(1).split()), text)
         text = re.sub(r"(?:Optional\[)?tuple\[([^]]*?)(?:,\s+\.\.\.)?\]+", r"list of \1", text)
         text = re.sub(r",\s+default:\s*\)", ")", text)
         return re.sub(r"--\w+", lambda match: match.group().replace("_", "-"), text)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import final
+from typing import Any, final
 
 import torch
 import torch.distributed as dist
@@ -140,7 +140,7 @@ class World:
                 )
             time.sleep(0.02)
 
-    def agree(self, what: str, mine: object) -> list[object]:
+    def agree(self, what: str, mine: object) -> list[Any]:
         """Tell all others plain data; returns what every process told, by rank. Everybody has to call it."""
         self.store.set(f"{what}/{self.rank}", json.dumps(mine))
         told = []
@@ -154,6 +154,17 @@ class World:
     def tell(self, what: str, value: str) -> None:
         """Leave a word for all others."""
         self.store.set(what, value)
+
+    def told_number(self, what: str) -> int | None:
+        """The number that a process has left there; None when there is none yet."""
+        return int(self.store.get(what)) if self.store.check([what]) else None
+
+    def reached(self, what: str, step: int, ranks: Sequence[int]) -> int | None:
+        """Say that this process has done something for ``step``; the step that all ``ranks`` have done it for."""
+        self.tell(f"{what}/{self.rank}", str(step))
+        steps = [self.told_number(f"{what}/{rank}") for rank in ranks]
+        known = [found for found in steps if found is not None]
+        return min(known) if len(known) == len(steps) else None
 
     def fail(self, text: str) -> None:
         """Tell the others why this process stops; the first reason counts."""

@@ -65,6 +65,9 @@ def placement_problems(placement: Placement, units: Sequence[Unit]) -> Iterator[
     idle = sorted(set(range(placement.stages)) - set(hosts))
     if idle:
         yield f"stage {idle[0]} hosts no unit: hosts={list(hosts)} names {placement.stages} stages and leaves it out."
+    if hosts and hosts[0] != 0:
+        yield f"unit 0 ({units[0].name}) must be on stage 0, got stage {hosts[0]}. Number stages along the network."
+        return
     # Nothing flows backward: what a stage hosts later in the network may not lie before what it waits for.
     for (place, unit), (after, later) in zip(enumerate(units[:-1]), enumerate(units[1:], 1), strict=True):
         if later.spec.index != unit.spec.index and hosts[after] < min(

@@ -19,7 +19,7 @@ class UnitCost:
 
     ``forward`` is the share of the seconds after which the unit's output is handed on; a body without an auxiliary
     network takes a third. ``resident`` is the part of ``memory`` that stays between steps (weights, buffers, optimiser
-    state), ``kept`` what the unit holds beside it while it waits for cascades of later units.
+    state), ``kept`` what the unit holds beside it while it waits for other groups, or cascades of later units.
     """
 
     name: str
@@ -53,8 +53,8 @@ class Link:
 class Plan:
     """A placement with everything that it was chosen for.
 
-    ``speeds`` are those of the stages' devices, 1.0 being the one that ``costs`` were measured on (or assumed for MACs).
-    ``measured`` says whether the seconds were measured or are proportional to MACs. ``backprop_seconds`` and
+    ``speeds`` are those of the stages' devices, 1.0 being the one that ``costs`` were measured on (or assumed for
+    MACs). ``measured`` says whether the seconds were measured or are proportional to MACs. ``backprop_seconds`` and
     ``backprop_macs`` are those of a step of the same network trained end to end on one device of speed 1,
     ``backprop_parameters`` the numbers that such a step trains.
     """

@@ -8,6 +8,7 @@ from localgrad.train.optim import SGD as SGD
 from localgrad.train.optim import Adam as Adam
 from localgrad.train.run import Origin as Origin
 from localgrad.train.run import Run as Run
+from localgrad.train.runtimes import DistributedSpec as DistributedSpec
 from localgrad.train.runtimes import GreedySpec as GreedySpec
 from localgrad.train.runtimes import QueuedSpec as QueuedSpec
 from localgrad.train.schedule import Constant as Constant

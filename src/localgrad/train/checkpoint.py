@@ -5,7 +5,7 @@ The header holds one JSON document: format, facts of the run, progress, checksum
 has one. Nothing in it can run code. Written atomically.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -15,12 +15,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from localgrad.errors import LocalgradError
-from localgrad.facts import Plain, differences, plain
-from localgrad.network import LocalNetwork
+from localgrad.facts import Plain, differences
 from localgrad.runtime import Sequential
 from localgrad.train.pace import Runtime
 from localgrad.train.record import write_atomic
-from localgrad.train.run import Run
 from localgrad.train.tensors import file_bytes, read_tensors
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -58,11 +56,11 @@ def parameter_names(net: nn.Module, optimizer: Optimizer) -> list[str]:
     return [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def optimizer_tensors(loop: Runtime) -> dict[str, Tensor]:
+def optimizer_tensors(net: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
     """The state of all optimisers by parameter name: the same for one optimiser or one per unit."""
     tensors = {}
-    for optimizer in loop.optimizers:
-        names = parameter_names(loop.net, optimizer)
+    for optimizer in optimizers:
+        names = parameter_names(net, optimizer)
         for index, state in optimizer.state_dict()["state"].items():
             for entry, value in state.items():
                 if value is not None:
@@ -70,14 +68,26 @@ def optimizer_tensors(loop: Runtime) -> dict[str, Tensor]:
     return tensors
 
 
+def random_tensors(device: torch.device) -> dict[str, Tensor]:
+    """The random state of this process, that of a GPU with it where ``device`` is one."""
+    tensors = {"random.cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
+    return tensors
+
+
+def load_random(tensors: Mapping[str, Tensor], device: torch.device) -> None:
+    """Put a saved random state back."""
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
+
+
 def save_checkpoint(path: Path, loop: Runtime, facts: Mapping[str, object], progress: Progress) -> None:
     """Write everything needed to continue bit for bit. Raises LocalgradError; the file before stays whole then."""
     tensors = {f"weights.{name}": value for name, value in loop.net.state_dict().items()}
-    tensors |= optimizer_tensors(loop)
-    tensors["random.cpu"] = torch.get_rng_state()
-    device = next(loop.net.parameters()).device
-    if device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
+    tensors |= optimizer_tensors(loop.net, loop.optimizers)
+    tensors |= random_tensors(next(loop.net.parameters()).device)
     header: dict[str, object] = {
         "format": FORMAT,
         "facts": facts,
@@ -110,9 +120,8 @@ def check_facts(before: Plain, now: Plain, path: Path) -> None:
         )
 
 
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
-    """Copy weights by name. Raises LocalgradError that lists what is missing, unexpected or of another shape."""
-    own = module.state_dict()
+def check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], where: str) -> None:
+    """Raise LocalgradError that lists which weights are missing, unexpected or of another shape."""
     problems = [f"missing: {name}" for name in own if name not in weights]
     problems += [f"unexpected: {name}" for name in weights if name not in own]
     problems += [
@@ -123,6 +132,11 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -
     if problems:
         shown = problems[:8] + ([f"... and {len(problems) - 8} more"] if len(problems) > 8 else [])
         raise LocalgradError(f"{where} does not fit this network:\n" + "\n".join(f"  {line}" for line in shown))
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """Copy weights by name. Raises LocalgradError that lists what is missing, unexpected or of another shape."""
+    check_weights(module.state_dict(), weights, where)
     module.load_state_dict(dict(weights))
 
 
@@ -131,46 +145,46 @@ def weights_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")}
 
 
-def load_trained(run: Run, path: Path) -> LocalNetwork:
-    """The run's network with the weights of its checkpoint, on the CPU. Raises LocalgradError when they do not fit."""
-    header, tensors = read_checkpoint(path)
-    check_facts(header["facts"], plain(run.facts()), path)
-    net = run.network()
-    load_weights(net, weights_in(tensors), str(path))
-    return net
-
-
 def like(parameter: Tensor, value: Tensor) -> Tensor:
     """``value`` in the memory format of ``parameter`` if shaped like it: fused optimisers read both side by side."""
     return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
-def load_checkpoint(path: Path, loop: Runtime, facts: Plain) -> Progress:
-    """Put a saved run back into ``loop``; returns where it stood. Raises LocalgradError before changing anything."""
-    header, tensors = read_checkpoint(path)
-    check_facts(header["facts"], facts, path)
-    load_weights(loop.net, weights_in(tensors), str(path))
+def load_optimizers(net: nn.Module, optimizers: Sequence[Optimizer], tensors: Mapping[str, Tensor]) -> None:
+    """Give optimisers the state that a checkpoint has of their parameters, by name."""
     states: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
             _, entry, name = key.split(".", 2)
             states.setdefault(name, {})[entry] = value
-    parameters = dict(loop.net.named_parameters())
-    for optimizer in loop.optimizers:
-        names = parameter_names(loop.net, optimizer)
+    parameters = dict(net.named_parameters())
+    for optimizer in optimizers:
+        names = parameter_names(net, optimizer)
         state = {
             index: {entry: like(parameters[name], value) for entry, value in states[name].items()}
             for index, name in enumerate(names)
             if name in states
         }
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def load_checkpoint(path: Path, loop: Runtime, facts: Plain) -> Progress:
+    """Put a saved run back into ``loop``; returns where it stood. Raises LocalgradError before changing anything."""
+    header, tensors = read_checkpoint(path)
+    return restore(header, tensors, loop, facts, path)
+
+
+def restore(
+    header: Mapping[str, Any], tensors: Mapping[str, Tensor], loop: Runtime, facts: Plain, path: Path
+) -> Progress:
+    """``load_checkpoint`` from what was read at ``path``: one file, or the shards of many processes."""
+    check_facts(header["facts"], facts, path)
+    load_weights(loop.net, weights_in(tensors), str(path))
+    load_optimizers(loop.net, loop.optimizers, tensors)
     for update, scaler in zip(dict.fromkeys(loop.updates), header["scalers"], strict=True):
         if update.scaler is not None:
             update.scaler.load_state_dict(scaler)
-    torch.set_rng_state(tensors["random.cpu"])
-    device = next(loop.net.parameters()).device
-    if "random.cuda" in tensors and device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random.cuda"], device)
+    load_random(tensors, next(loop.net.parameters()).device)
     progress = Progress(**header["progress"])
     if isinstance(loop, Sequential):
         loop.steps = progress.step

@@ -8,13 +8,16 @@ from typing import Any, final
 from localgrad.errors import LocalgradError, RunError
 from localgrad.facts import plain
 from localgrad.rng import derive_seed, seeded
-from localgrad.train.checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint
+from localgrad.train.checkpoint import Progress, restore
 from localgrad.train.epochs import Training
 from localgrad.train.folder import claimed, folder_problems
 from localgrad.train.interrupt import Interrupted, watch
+from localgrad.train.newest import forget_newer, has_checkpoint, newest
 from localgrad.train.progress import Reporter, Silent
+from localgrad.train.ranks import train_ranks
 from localgrad.train.record import write_run
 from localgrad.train.run import Run
+from localgrad.train.runtimes import DistributedSpec
 from localgrad.train.setup import check_smallest_part, deterministic_kernels, load_images, make_loaders, make_runtime
 
 
@@ -24,7 +27,8 @@ class Result:
     """Outcome of ``train``: summaries of the last and the best epoch.
 
     ``interrupted`` names the signal that arrived while it ran, if one did; ``finished`` tells whether all epochs are
-    done (a signal may arrive too late to stop anything).
+    done (a signal may arrive too late to stop anything). With many processes only the one that hosts the last unit
+    knows ``last`` and ``best``; the others have None.
     """
 
     folder: Path
@@ -44,7 +48,11 @@ def train(run: Run, *, resume: bool = False, reporter: Reporter | None = None) -
     that another process trains in, an unfit checkpoint, or a full disk.
     """
     reporter = reporter or Silent()
-    saved = resume and run.out is not None and (run.out / CHECKPOINT_FILE).exists()
+    if isinstance(run.runtime, DistributedSpec):
+        progress, signal = train_ranks(run, run.runtime, resume=resume, reporter=reporter)
+        assert run.out is not None
+        return Result(run.out, progress.last, progress.best, progress.finished, signal)
+    saved = resume and run.out is not None and has_checkpoint(run.out)
     problems = [*run.problems(resumed=saved), *folder_problems(run.out, resume)]
     if problems:
         raise RunError(problems)
@@ -53,11 +61,15 @@ def train(run: Run, *, resume: bool = False, reporter: Reporter | None = None) -
     loaders = make_loaders(run, load_images(run), device)
     samples = len(loaders.train.split)
     loop = make_runtime(run, device, len(loaders.train), initial=not saved)
-    check_smallest_part(run, loop, samples)
+    check_smallest_part(run, loop.net, samples)
     # Seeded: whatever a method draws outside a step is a function of the run, too.
     with claimed(folder, resume), deterministic_kernels(), seeded(derive_seed(run.seed, "train"), device):
-        if resume and (folder / CHECKPOINT_FILE).exists():  # asked again: nobody else can write one now
-            progress = load_checkpoint(folder / CHECKPOINT_FILE, loop, plain(run.facts()))
+        found = newest(folder) if resume else None  # asked again: nobody else can write one now
+        forget_newer(folder, None if found is None else found.step)
+        if found is not None:
+            for line in found.passed_over:
+                reporter.line(line)
+            progress = restore(*found.read(), loop, plain(run.facts()), found.path)
             if progress.samples != samples:
                 raise LocalgradError(
                     f"the training split has {samples} samples, it had {progress.samples} when {folder} was saved. "

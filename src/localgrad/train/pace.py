@@ -12,6 +12,7 @@ from localgrad.runtime import Greedy, Queued, Sequential
 from localgrad.spec import Batch
 from localgrad.train.run import Run
 from localgrad.train.runtimes import QueuedSpec
+from localgrad.train.schedule import falls
 from localgrad.unit import Terms
 
 Runtime = Sequential | Queued | Greedy
@@ -89,6 +90,8 @@ class Together:
     def walk(self, epoch: int, start: int) -> Generator[Taken]:
         """One step per mini-batch."""
         self.loop.set_lr(self.lr(epoch))
+        if start == 0:
+            forget_where_asked(self.run, self.loop, epoch)
         with closing(self.loader.epoch(epoch, start)) as batches:
             for batch in batches:
                 yield Taken(self.loop.step(batch).terms, len(batch.x))
@@ -141,6 +144,8 @@ class InTurn:
         while self.loop.active < epoch // self.run.epochs:
             self.loop.advance()
         self.loop.set_lr(self.lr(epoch))
+        if start == 0:
+            forget_where_asked(self.run, self.loop, epoch % self.run.epochs)
         with closing(self.loader.epoch(epoch, start)) as batches:
             for batch in batches:
                 yield Taken(self.loop.step(batch).terms, len(batch.x))
@@ -222,6 +227,13 @@ class OwnPace:
         return None
 
 
+def forget_where_asked(run: Run, loop: Runtime, epoch: int) -> None:
+    """Empty the optimisers at the start of an own epoch, if the run wants that and its learning rate falls there."""
+    if run.reset_optimizer and falls(run.schedule, run.optimizer.lr, epoch, run.epochs):
+        for optimizer in loop.optimizers:
+            optimizer.state.clear()
+
+
 def own_lr(run: Run, batches: int) -> Callable[[int], float]:
     """The run's schedule as a function of a unit's own updates, ``batches`` per epoch."""
     return lambda update: run.schedule.lr(run.optimizer.lr, update // batches, run.epochs)
@@ -257,7 +269,7 @@ def make_queued(run: Run, queue: QueuedSpec, net: LocalNetwork, batches: int) ->
         home=queue.home,
         updates=run.epochs * batches,
         lr=own_lr(run, batches),
-        reset_optimizer=queue.reset_optimizer,
+        reset_optimizer=run.reset_optimizer,
         precision=run.precision,
         clip=run.clip,
     )

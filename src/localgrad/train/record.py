@@ -11,6 +11,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
@@ -71,8 +72,8 @@ def why(error: OSError) -> str:
     return f"{text}; free some space (or raise the file size limit) and resume" if error.errno in FULL else text
 
 
-def write_run(folder: Path, run: Run, device: torch.device) -> None:
-    """Write ``run.json``: origin (how to make the Run again), facts, conditions."""
+def write_run(folder: Path, run: Run, device: torch.device, more: Mapping[str, object] | None = None) -> None:
+    """Write ``run.json``: origin (how to make the Run again), facts, conditions and ``more`` of them."""
     origin = None
     if run.origin is not None:
         origin = {
@@ -80,7 +81,7 @@ def write_run(folder: Path, run: Run, device: torch.device) -> None:
             "arguments": run.origin.arguments,
             "overrides": run.origin.overrides,
         }
-    document = {"origin": origin, "facts": run.facts(), "conditions": conditions(device)}
+    document = {"origin": origin, "facts": run.facts(), "conditions": {**conditions(device), **(more or {})}}
     write_atomic(folder / RUN_FILE, json.dumps(document, indent=1).encode(), "the run's description")
 
 
@@ -111,10 +112,10 @@ def finite(value: Any) -> Any:
 
 @final
 class MetricsLog:
-    """Appends rows to ``metrics.jsonl``, each on the disk before the next."""
+    """Appends rows to ``metrics.jsonl`` (or ``name``), each on the disk before the next."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / METRICS_FILE
+    def __init__(self, folder: Path, name: str = METRICS_FILE) -> None:
+        self.path = folder / name
 
     def append(self, row: dict[str, object]) -> None:
         """Write one row. Raises LocalgradError when the disk is full."""
@@ -141,3 +142,23 @@ class MetricsLog:
                 "Restore the file, or train anew in another folder."
             )
         os.truncate(self.path, size)
+
+
+@final
+class RankLog:
+    """Appends rows to ``metrics.rank-N.jsonl``: what one process of a distributed run did, epoch by epoch.
+
+    Rows about later steps than ``step``, where the run stands, are dropped: they come again.
+    """
+
+    def __init__(self, folder: Path, rank: int, step: int) -> None:
+        self.log = MetricsLog(folder, f"metrics.rank-{rank}.jsonl")
+        if self.log.path.exists():
+            lines = self.log.path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            if kept != lines:
+                write_atomic(self.log.path, "".join(kept).encode(), "the rows of a process")
+
+    def append(self, row: dict[str, object]) -> None:
+        """Write one row. Raises LocalgradError when the disk is full."""
+        self.log.append(row)

@@ -1,7 +1,7 @@
 """Run: everything a training needs, as one frozen object of specs. A recipe is a function that returns one."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from localgrad.network import LocalNetwork, find_partition
 from localgrad.partition import Cut
 from localgrad.spec import Backbone, Partition
 from localgrad.train.optim import SGD, OptimizerSpec
-from localgrad.train.runtimes import RuntimeSpec, kind_problems, runtime_problems
+from localgrad.train.runtimes import DistributedSpec, RuntimeSpec, kind_problems, runtime_problems
 from localgrad.train.schedule import Cosine, Schedule
 from localgrad.update import Precision
 
@@ -37,9 +37,12 @@ class Run:
     groups where the method takes them (None: the method's own number). ``batch_size`` is what one step
     trains on; ``accumulate`` splits it into parts. ``workers`` CPU threads step units at the same time.
     ``val_fraction`` of the training split is held out, stratified, and the best epoch is then chosen on it; with 0
-    the best test epoch is recorded beside the last one, which is the headline. ``runtime`` is ``"sequential"``,
-    ``QueuedSpec(...)`` or ``GreedySpec()``; ``epochs`` are then every unit's own. ``init_from`` is an exported file, a
-    run folder or a checkpoint to take the network's weights from. ``out`` is the run's folder. ``device`` "auto"
+    the best test epoch is recorded beside the last one, which is the headline. ``reset_optimizer`` forgets what the
+    optimisers know (momentum) wherever the learning rate falls, as codes do that make new ones there. ``drop_last``
+    leaves the short last batch of every epoch out of training. ``runtime`` is ``"sequential"``, ``QueuedSpec(...)`` or
+    ``GreedySpec()``, where ``epochs`` are every unit's own, or ``DistributedSpec(...)``. ``init_from`` is an
+    exported file, a run folder or a checkpoint to take the network's weights from. ``out`` is the run's folder.
+    ``device`` "auto"
     takes CUDA where there is one.
     """
 
@@ -60,6 +63,8 @@ class Run:
     accumulate: int = 1
     workers: int = 1
     clip: float | None = None
+    reset_optimizer: bool = False
+    drop_last: bool = False
     val_fraction: float = 0.0
     init_from: Path | None = None
     runtime: RuntimeSpec = "sequential"
@@ -67,11 +72,14 @@ class Run:
     out: Path | None = None
     origin: Origin | None = None
 
-    def network(self) -> LocalNetwork:
-        """The network with its initial weights, on the CPU. Raises LocalgradError when method or cut do not fit."""
+    def network(self, only: Collection[int] | None = None) -> LocalNetwork:
+        """The network with its initial weights, on the CPU; of the units ``only``, where that is given.
+
+        Raises LocalgradError when method or cut do not fit.
+        """
         method = regrouped(self.method, self.groups)
         spans = find_partition(self.backbone, method, self.modules, self.partition)
-        return LocalNetwork(self.backbone, method.units(self.backbone, spans), seed=self.seed)
+        return LocalNetwork(self.backbone, method.units(self.backbone, spans), seed=self.seed, only=only)
 
     def torch_device(self) -> torch.device:
         """The device that ``device`` names."""
@@ -81,7 +89,14 @@ class Run:
 
     def facts(self) -> dict[str, object]:
         """All settings as nested plain data: saved, compared on resume, printed. Without ``out`` and ``origin``."""
-        everything = plain(self)
+        # Which process trains what changes no result.
+        runtime = self.runtime
+        if isinstance(runtime, DistributedSpec):
+            everything = plain(replace(self, runtime="sequential"))
+            if isinstance(everything, dict) and (changes := runtime.changes()):
+                everything["runtime"] = plain({"kind": "DistributedSpec", **changes})
+        else:
+            everything = plain(self)
         assert isinstance(everything, dict)
         return {name: value for name, value in everything.items() if name not in ("out", "origin", "kind")}
 
@@ -131,6 +146,10 @@ class Run:
             value = getattr(self, name)
             if (type(value) is not int) and not (name in ("modules", "groups") and value is None):
                 yield f"{name} must be a whole number, got {value!r}."
+        for name in ("reset_optimizer", "drop_last"):
+            value = getattr(self, name)
+            if type(value) is not bool:
+                yield f"{name} must be True or False, got {value!r}."
         yield from kind_problems(self.runtime)
         for name in ("val_fraction", "clip"):
             value = getattr(self, name)

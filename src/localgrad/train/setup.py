@@ -57,6 +57,7 @@ def make_loaders(run: Run, images: Images, device: torch.device) -> Loaders:
             device=device,
             needs=run.method.needs if training else frozenset(),
             channels_last=run.channels_last,
+            drop_last=training and run.drop_last,
         )
 
     train, test = loader("train"), loader("test")
@@ -103,9 +104,9 @@ def make_loop(run: Run, device: torch.device, *, initial: bool = True) -> Sequen
     )
 
 
-def check_smallest_part(run: Run, loop: Runtime, samples: int) -> None:
+def check_smallest_part(run: Run, net: LocalNetwork, samples: int, replicas: int = 1) -> None:
     """Raise RunError for a batch larger than the training split, and when some step would train on one image and the
-    network cannot: now, not at an epoch's end."""
+    network cannot, or a replica on none: now, not at an epoch's end. ``net`` may be on the meta device."""
     if run.batch_size > samples:
         held = " without its validation part" if run.val_fraction > 0 else ""
         raise RunError(
@@ -116,13 +117,22 @@ def check_smallest_part(run: Run, loop: Runtime, samples: int) -> None:
         )
 
     def smallest(batch_size: int) -> int:
-        sizes = {min(batch_size, samples), samples % batch_size or batch_size}
-        return min(size // min(run.accumulate, size) for size in sizes)
+        rest = 0 if run.drop_last else samples % batch_size
+        sizes = {min(batch_size, samples), rest or batch_size}
+        return min(size // min(run.accumulate, size) if replicas == 1 else size // replicas for size in sizes)
 
     if smallest(run.batch_size) > 1:
         return
+    if not smallest(run.batch_size):
+        raise RunError(
+            [
+                f"batch_size={run.batch_size} leaves a replica without images: the training split has {samples}, the "
+                f"last batch {samples % run.batch_size or run.batch_size}, for {replicas} replicas. Take a larger "
+                "batch_size, or fewer replicas."
+            ]
+        )
     try:
-        check_single_row(loop.net, run.backbone.image)
+        check_single_row(net, run.backbone.image)
     except LocalgradError as error:
         fitting = next((size for size in range(run.batch_size + 1, samples + 1) if smallest(size) > 1), None)
         advice = "" if fitting is None else f" Take e.g. batch_size={fitting}."

@@ -1,4 +1,4 @@
-"""The two kinds of safetensors files that localgrad writes, checkpoints and exported networks: bytes and back.
+"""The safetensors files that localgrad writes, checkpoints, their shards, exported networks: bytes and back.
 
 The header holds one JSON document, in it a checksum of everything else: safetensors sees that a file is too short, not
 that a bit has changed.
@@ -46,6 +46,15 @@ def read_tensors(path: Path, formats: Collection[str], what: str) -> tuple[dict[
     Raises LocalgradError when the file is damaged, no safetensors file, or of another format or program. Files of
     localgrad before checksums are read without.
     """
+    return _read(path, formats, what, whole=True)
+
+
+def read_header(path: Path, formats: Collection[str], what: str) -> dict[str, Any]:
+    """The JSON document alone, in no time; nothing is checked against the checksum. Raises as ``read_tensors``."""
+    return _read(path, formats, what, whole=False)[0]
+
+
+def _read(path: Path, formats: Collection[str], what: str, *, whole: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise LocalgradError(f"there is no file {path}; expected {what}.")
     try:
@@ -54,12 +63,15 @@ def read_tensors(path: Path, formats: Collection[str], what: str) -> tuple[dict[
             document = None if header is None else json.loads(header)
             found = document.get("format") if isinstance(document, dict) else None
             if found in formats and isinstance(document, dict):
+                written = document.pop(CHECKSUM, None)
+                if not whole:
+                    return document, {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                _check(path, what, document.pop(CHECKSUM, None), document, tensors)
+                _check(path, what, written, document, tensors)
                 return document, tensors
     except LocalgradError:
         raise
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:  # RuntimeError: deleted meanwhile
         raise LocalgradError(
             f"{path} cannot be read as {what}: {error}. It is damaged or no safetensors file."
         ) from error
