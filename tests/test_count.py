@@ -19,7 +19,6 @@ from localgrad.network import localize
         (nn.BatchNorm2d(4), (4, 2, 3), {"norm": 48}, (4, 2, 3)),
         (nn.Sequential(nn.ReLU(), nn.ReLU(inplace=True)), (4, 2), {"relu": 16}, (4, 2)),
         (nn.AdaptiveAvgPool2d(1), (4, 6, 6), {"pool": 144}, (4, 1, 1)),
-        (nn.AvgPool2d(2), (4, 6, 6), {"pool": 144}, (4, 3, 3)),
         (nn.MaxPool2d(3, 2, 1), (4, 6, 6), {"max_pool": 144}, (4, 3, 3)),
         (nn.Sequential(), (4, 6, 6), {}, (4, 6, 6)),
     ],

@@ -68,7 +68,7 @@ def test_a_run_that_would_be_refused(localgrad: Localgrad) -> None:
     [
         ((), "localgrad plan digits.dgl: --ranks must be given."),
         (("--ranks", 9), "9 ranks with 1 replica of every stage are 9 stages, but there are only 4 units"),
-        (("--ranks", 2, "--memory", "1kB"), "nothing fits a memory limit of 0.00 MiB per rank: unit"),
+        (("--ranks", 2, "--memory", "1kB"), "nothing fits a memory limit of 1000.00 B per rank: unit"),
         (("--ranks", 2, "--memory", "much"), "memory: expected a number of bytes such as 4GiB or 500MB, got 'much'."),
         (("--ranks", 2, "--links", "fast"), "links: expected a bandwidth such as 1Gbit or 125MB"),
         (("--ranks", 2, "--devices", "quick:2"), "devices: the speed of 'quick' is not known"),

@@ -106,8 +106,8 @@ def test_a_run_continues_with_the_same_queue_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"runtime": "queued"}, "runtime must be 'sequential', QueuedSpec(...) or GreedySpec(), got 'queued'."),
-        ({"runtime": QueuedSpec}, "runtime must be 'sequential', QueuedSpec(...) or GreedySpec(), got <class"),
+        ({"runtime": "queued"}, "runtime must be 'sequential', QueuedSpec(...), GreedySpec() or DistributedSpec(...), got 'queued'."),
+        ({"runtime": QueuedSpec}, "runtime must be 'sequential', QueuedSpec(...), GreedySpec() or DistributedSpec(...), got <class"),
         (
             {"accumulate": 2},
             "runtime queued steps units one at a time, each on whole mini-batches: accumulate must be 1",

@@ -90,10 +90,13 @@ class CascadeStep:
             with self.worker.named(place):
                 if total is not None:
                     work.pull(total)
+                self.worker.late.give(place, self.item.step)
                 work.apply()
 
 
 def train_cascades(worker: Worker, item: Item, own: Batch | None) -> dict[int, Terms]:
     """``Worker.train`` for a method with cascades."""
     with torch.enable_grad():
-        return CascadeStep(worker, item).run(own)
+        terms = CascadeStep(worker, item).run(own)
+    worker.late.tell(item.step + 1)
+    return terms

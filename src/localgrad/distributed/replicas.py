@@ -34,6 +34,8 @@ class Replicas:
         self.group = group
         self.bytes = 0
         """What was handed to all-reduce for gradients."""
+        for other in set(ranks) - {world.rank}:
+            world.uses(other, group)
 
     @property
     def count(self) -> int:

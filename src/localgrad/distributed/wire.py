@@ -131,6 +131,7 @@ class Outbox:
         self._error: BaseException | None = None
         self._queue: queue.Queue[Message] = queue.Queue(depth)
         self._thread = threading.Thread(target=self._run, name=f"send to {target}", daemon=True)
+        world.uses(target, group, self._thread)
         self._thread.start()
 
     def put(self, message: Message) -> None:
@@ -155,10 +156,20 @@ class Outbox:
             raise self.world.lost(self.target, self._error) from self._error
         self.world.check()
 
+    def _next(self) -> Message | None:
+        while not self.world.over.is_set():
+            try:
+                return self._queue.get(timeout=PATIENCE)
+            except queue.Empty:
+                continue
+        return None
+
     def _run(self) -> None:
         try:
             while True:
-                message = self._queue.get()
+                message = self._next()
+                if message is None:
+                    return
                 dist.send(described(message), self.target, self.group, self.tag)
                 for tensor in message.tensors.values():
                     sent = as_sent(tensor)
@@ -191,6 +202,7 @@ class Inbox:
         self._seen: Message | None = None
         self._queue: queue.Queue[Message] = queue.Queue(max(1, depth - 1))  # one more is in the thread's hands
         self._thread = threading.Thread(target=self._run, name=f"receive from {source}", daemon=True)
+        world.uses(source, group, self._thread)
         self._thread.start()
 
     def peek(self) -> Message:
@@ -215,6 +227,14 @@ class Inbox:
         while self.take().item != item:
             continue
 
+    def _keep(self, message: Message) -> None:
+        while not self.world.over.is_set():
+            try:
+                self._queue.put(message, timeout=PATIENCE)
+                return
+            except queue.Full:
+                continue
+
     def _run(self) -> None:
         try:
             while True:
@@ -224,7 +244,7 @@ class Inbox:
                 for tensor in dense:
                     dist.recv(tensor, self.source, self.group, self.tag)
                 del dense
-                self._queue.put(message)
+                self._keep(message)
                 ends = message.item.ends
                 del message
                 if ends:

@@ -16,8 +16,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from localgrad.distributed.codec import Codec, decode
+from localgrad.distributed.late_weights import LateWeights, inbox_depth
 from localgrad.distributed.replicas import Replicas, ReplicatedUpdate
-from localgrad.distributed.wire import Inbox, Item, Message, Outbox
+from localgrad.distributed.wire import DEPTH, Inbox, Item, Message, Outbox
 from localgrad.distributed.world import World, first_line
 from localgrad.errors import LocalgradError
 from localgrad.network import LocalNetwork
@@ -51,7 +52,9 @@ class Worker:
     """The units that this process trains, and its channels.
 
     ``net`` has weights for these units only (``only=``); ``updates`` are theirs, by place. ``labels`` False: this stage
-    has a loader of its own for labels and images.
+    has a loader of its own for labels and images. ``ema_delay``: by how many steps auxiliary networks follow blocks of
+    other stages late; call ``late.begin`` before the first step then. Raises LocalgradError where that is needed and
+    not given.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Worker:
         device: torch.device,
         wire: Wire = Wire.FLOAT32,
         labels: bool = True,
+        ema_delay: int | None = None,
     ) -> None:
         self.world, self.net, self.placement, self.replicas = world, net, placement, replicas
         self.device = device
@@ -81,6 +85,10 @@ class Worker:
         self.channels = transfers(net, placement, labels=labels)
         self.out: dict[tuple[Kind, int], list[tuple[Transfer, Outbox]]] = {}
         self.into: dict[tuple[Kind, int], Inbox] = {}
+        if ema_delay is None and any(channel.kind is Kind.WEIGHTS for channel in self.channels):
+            raise LocalgradError(
+                "auxiliary networks follow blocks of other stages: give ema_delay, or put these units on one stage."
+            )
         # What a method sends against the arrows has a process group of its own.
         backward = new_group() if any(channel.backward for channel in self.channels) else None
         for tag, channel in enumerate(self.channels):
@@ -90,7 +98,16 @@ class Worker:
                 target = placement.rank(channel.target, self.replica)
                 self.out.setdefault(key, []).append((channel, Outbox(world, target, tag, group)))
             if channel.target == self.stage:
-                self.into[key] = Inbox(world, placement.rank(channel.source, self.replica), tag, device, group)
+                depth = inbox_depth(ema_delay or 0) if channel.kind is Kind.WEIGHTS else DEPTH
+                source = placement.rank(channel.source, self.replica)
+                self.into[key] = Inbox(world, source, tag, device, group, depth=depth)
+        follow_out = {
+            place: {channel.target: box for channel, box in boxes}
+            for (kind, place), boxes in self.out.items()
+            if kind is Kind.WEIGHTS
+        }
+        follow_into = {place: box for (kind, place), box in self.into.items() if kind is Kind.WEIGHTS}
+        self.late = LateWeights(net, placement, self.stage, ema_delay or 0, follow_out, follow_into)
 
     @property
     def is_source(self) -> bool:
@@ -134,6 +151,8 @@ class Worker:
         """
         part, outputs, terms = self.part(item.rows), dict[int, Tensor](), dict[int, Terms]()
         batch = own
+        for place in self.inner:
+            self.units[place].remember()
         for span in self.hosted:
             h, batch = self.input(span, item, outputs, batch)
             if span.shares_features or span.shares_outputs:
@@ -143,11 +162,16 @@ class Worker:
                 continue
             outputs = {}
             for place in span.mine:
-                self.units[place].remember()
                 with self.named(place):
-                    update, send = self.updates[place], partial(self.send, place, item, batch)
+                    update, send = self.updates[place], partial(self._hand_on, place, item, batch)
                     outputs[place], terms[place] = self.units[place].step(h, batch, update, part, send=send)
+        self.late.tell(item.step + 1)
         return terms
+
+    def _hand_on(self, place: int, item: Item, batch: Batch, h: Tensor) -> None:
+        """Send a unit's output; then, while the next stage has work, wait for the weights that this unit follows."""
+        self.send(place, item, batch, h)
+        self.late.give(place, item.step)
 
     def _together(
         self, span: HostedSpan, item: Item, batch: Batch, works: Mapping[int, Work], h: Tensor
@@ -169,6 +193,7 @@ class Worker:
         for place, work in works.items():
             with self.named(place):
                 terms[place] = work.learn(others)
+                self.late.give(place, item.step)
                 work.apply()
         return outputs, terms
 
@@ -283,8 +308,9 @@ class Worker:
         for key in sideways:
             self.send_to(*key, Message(item))
         for key in sideways:
-            if key in self.into:
+            if key in self.into and key[0] is not Kind.WEIGHTS:
                 self.into[key].take_end(item)
+        self.late.close(item)
         for boxes in self.out.values():
             for _, box in boxes:
                 box.close()

@@ -21,6 +21,8 @@ from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from localgrad.errors import LocalgradError
 
 WORDS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+NEVER_SENT = 1_000_000
+"""Tag of a message that does not come."""
 LOST_AFTER = 3.0
 """Seconds that a broken connection waits for the reason: the other end says it before it leaves."""
 
@@ -81,6 +83,9 @@ class World:
         self.device = device
         self.names: Sequence[str] = [""] * self.size
         self.peers: frozenset[int] = frozenset(range(self.size)) - {self.rank}
+        self.over = threading.Event()
+        """Set when this process leaves after an error: threads that wait for work end."""
+        self._channels: list[tuple[int, dist.ProcessGroup | None, threading.Thread | None]] = []
         client = _connect(address, timeout)
         self.store = PrefixStore(f"localgrad/{address.attempt}", client)
         self._meet(address)
@@ -104,12 +109,36 @@ class World:
         if error is None:
             self._part()
         else:
-            self.fail(str(error) or type(error).__name__)
-            if self.keeps_store:
-                time.sleep(4 * self.beat.interval)  # until the others have heard it
+            if not self.beat.alone:
+                self.fail(str(error) or type(error).__name__)
+                if self.keeps_store:
+                    time.sleep(4 * self.beat.interval)  # until the others have heard it
+            self._break()
         self.beat.stop()
-        if error is None:
+        if error is None or not any(thread and thread.is_alive() for _, _, thread in self._channels):
             dist.destroy_process_group()
+
+    def uses(self, peer: int, group: dist.ProcessGroup | None, thread: threading.Thread | None = None) -> None:
+        """Remember a connection, and the thread that waits on it: an error here has to end both."""
+        self._channels.append((peer, group, thread))
+
+    def _break(self) -> None:
+        """End the threads that wait on a connection: one that still waits while Python ends would crash it.
+
+        gloo lets nobody cancel a receive, but one that times out closes all connections of its process group.
+        """
+        self.over.set()
+        for peer, group in dict.fromkeys((peer, group) for peer, group, _ in self._channels):
+            with suppress(RuntimeError):  # the timeout, or a connection that is closed already
+                never = dist.irecv(torch.empty(1), peer, group, NEVER_SENT)
+                if never is not None:
+                    never.wait(timedelta(milliseconds=1))
+            if self.device.type == "cuda":
+                with suppress(RuntimeError):
+                    (group or dist.group.WORLD).abort()
+        for _, _, thread in self._channels:
+            if thread is not None:
+                thread.join(timeout=LOST_AFTER)
 
     def _part(self) -> None:
         """Wait, where this process keeps the store, until the others need it no more."""
@@ -197,7 +226,8 @@ class World:
 class Heartbeat:
     """A thread that says in the store that this process lives, and hears whether the others do.
 
-    ``trouble`` is why the run cannot go on; ``stop_asked``: a signal reached one of the processes.
+    ``trouble`` is why the run cannot go on; ``stop_asked``: a signal reached one of the processes; ``alone``: nobody
+    answers at the meeting point.
     """
 
     def __init__(self, store: Store, world: World) -> None:
@@ -205,6 +235,7 @@ class Heartbeat:
         self.world = world
         self.interval = min(0.25, world.timeout / 10)
         self.trouble: str | None = None
+        self.alone = False
         self.stop_asked = threading.Event()
         self._ended = threading.Event()
         self._heard: dict[int, tuple[str, float]] = {}
@@ -229,6 +260,7 @@ class Heartbeat:
             self.store.set(f"beat/{self.world.rank}", "ended")
         except Exception as error:  # noqa: BLE001 -- the store's client raises several kinds
             if not self._ended.is_set():
+                self.alone = True
                 self.trouble = self.world.gone(0, f"nobody answers at the meeting point ({first_line(error)})")
 
     def _listen(self) -> None:

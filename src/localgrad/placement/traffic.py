@@ -117,7 +117,7 @@ def transfers(net: LocalNetwork, placement: Placement, *, labels: bool = True) -
         ):
             for target in sorted({hosts[p] for p in wanted} - {here}):
                 found.append(Transfer(kind, place, here, target, sent))
-    return (*found, *_cotangents(units, hosts, shapes), *_weights(net, hosts))
+    return (*found, *_cotangents(units, hosts, shapes), *_weights(net, placement))
 
 
 def _cotangents(units: Sequence[Unit], hosts: Sequence[int], shapes: Sequence[Shape]) -> list[Transfer]:
@@ -133,15 +133,34 @@ def _cotangents(units: Sequence[Unit], hosts: Sequence[int], shapes: Sequence[Sh
     return found
 
 
-def _weights(net: LocalNetwork, hosts: Sequence[int]) -> list[Transfer]:
-    units = net.unit_list()
-    owner = {block: place for place, unit in enumerate(units) for block in range(unit.span.start, unit.span.stop)}
-    numbers: dict[tuple[int, int], int] = {}
+def follows_blocks(units: Sequence[Unit]) -> bool:
+    """Whether parts of auxiliary networks follow blocks of the network in every step, wherever these are."""
+    return any(follow.rate is not None and follow.other is None for unit in units for follow in unit.spec.follows)
+
+
+def followed(net: LocalNetwork, placement: Placement) -> dict[tuple[int, int], tuple[str, ...]]:
+    """Names of the parameters that auxiliary networks of another stage follow, by (unit that owns them, that stage).
+
+    Every one is there once, in the order in which the units' ``follows`` name them: both ends of a channel use this.
+    """
+    units, hosts = net.unit_list(), placement.hosts
+    owner = {id(weight): place for place, unit in enumerate(units) for weight in unit.body.parameters()}
+    names = {id(weight): name for name, weight in net.named_parameters()}
+    found: dict[tuple[int, int], dict[str, None]] = {}
     for place, unit in enumerate(units):
         for follow, source in zip(unit.spec.follows, unit.sources, strict=True):
-            if follow.rate is not None and follow.other is None and hosts[owner[follow.block]] != hosts[place]:
-                key = owner[follow.block], hosts[place]
-                numbers[key] = numbers.get(key, 0) + sum(weight.numel() for weight in source.parameters())
+            if follow.rate is None or follow.other is not None:
+                continue
+            for weight in source.parameters():
+                whose = owner[id(weight)]
+                if hosts[whose] != hosts[place]:
+                    found.setdefault((whose, hosts[place]), {})[names[id(weight)]] = None
+    return {ends: tuple(own) for ends, own in sorted(found.items())}
+
+
+def _weights(net: LocalNetwork, placement: Placement) -> list[Transfer]:
+    parameters = dict(net.named_parameters())
     return [
-        Transfer(Kind.WEIGHTS, unit, hosts[unit], target, (count,)) for (unit, target), count in sorted(numbers.items())
+        Transfer(Kind.WEIGHTS, unit, placement.hosts[unit], target, (sum(parameters[name].numel() for name in names),))
+        for (unit, target), names in followed(net, placement).items()
     ]

@@ -62,7 +62,9 @@ def balanced(
     """
     stages = _stages(costs, ranks, replicas)
     kinds = _kinds(devices, ranks, replicas)
-    work = [unit.macs / MACS_PER_SECOND if by == "macs" else unit.seconds for unit in costs]
+    # Seconds beside those of links: of every unit, or of all together shared out by MACs.
+    rate = sum(unit.seconds for unit in costs) / max(1, sum(unit.macs for unit in costs))
+    work = [unit.macs * rate if by == "macs" else unit.seconds for unit in costs]
     loads = Loads(
         costs=tuple(costs),
         traffic=tuple(traffic) if traffic is not None else (UnitTraffic(),) * len(costs),
@@ -233,8 +235,9 @@ def _nothing_fits(
 
 
 def in_bytes(size: int, *, up: bool = False) -> str:
-    """A size for people, in MiB or GiB; ``up`` never shows less than there is."""
-    unit, name = (2**30, "GiB") if size >= 2**30 else (2**20, "MiB")
+    """A size for people; ``up`` never shows less than there is."""
+    sizes = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+    unit, name = next((pair for pair in sizes if size >= pair[0]), (1, "B"))
     shown = size / unit
     if up:
         shown = -(-size * 100 // unit) / 100

@@ -70,6 +70,9 @@ class _Graph:
         self.waits: list[Wait] = []
         self.newest: dict[int, int] = {}
         self.oldest: dict[int, int] = {}
+        self.sent: dict[Transfer, list[int]] = defaultdict(list)
+        self.makers: dict[int, int] = {}
+        self.takers: dict[int, int] = {}
         self.channels: dict[tuple[Kind, int], list[Transfer]] = defaultdict(list)
         for transfer in plan.transfers:
             self.channels[transfer.kind, transfer.unit].append(transfer)
@@ -90,8 +93,7 @@ class _Graph:
         self.newest[stage] = task
         for message in of or ():
             self.waits.append(Wait(message, task, self.tasks[message].seconds))
-            # It leaves the inbox, and makes room for another one.
-            self.waits.append(Wait(task, message, 0.0, delay=INBOX))
+            self.takers[message] = task
         return task
 
     def send(self, transfer: Transfer, source: int) -> int:
@@ -99,12 +101,10 @@ class _Graph:
         link, size = self.plan.link, transfer.bytes(self.plan.rows, self.plan.wire) / transfer.count
         seconds = trips(transfer, self.plan.wire) * link.latency + size / link.bytes_per_second
         task = len(self.tasks)
-        made = self.tasks[source].seconds
         self.tasks.append(Task(seconds, way=(transfer.source, transfer.target)))
-        self.waits.append(Wait(source, task, made))
-        self.waits.append(Wait(task, task, self.tasks[task].seconds, delay=1))
-        # It leaves the sender's hands.
-        self.waits.append(Wait(task, source, self.tasks[task].seconds - made, delay=OUTBOX))
+        self.waits.append(Wait(source, task, self.tasks[source].seconds))
+        self.makers[task] = source
+        self.sent[transfer].append(task)
         return task
 
     def send_all(self, kind: Kind, place: int, source: int, inbox: dict[int, list[int]]) -> None:
@@ -117,6 +117,8 @@ class _Graph:
         for stage, first in self.oldest.items():
             last = self.newest[stage]
             self.waits.append(Wait(last, first, self.tasks[last].seconds, delay=1))
+        for messages in self.sent.values():
+            self._in_turn(messages)
         # Messages between the same two stages share their link; weights that are sent late wait for nothing.
         sums: dict[Ends, float] = defaultdict(float)
         for transfer in self.plan.transfers:
@@ -126,6 +128,25 @@ class _Graph:
             self.waits.append(Wait(len(self.tasks), len(self.tasks), seconds, delay=1))
             self.tasks.append(Task(seconds, way=way))
         return Events(tuple(self.tasks), tuple(self.waits))
+
+    def _in_turn(self, messages: list[int]) -> None:
+        """One channel: it carries a message at a time, its ends hold so many. ``messages`` are those of a mini-batch."""
+        count = len(messages)
+        for index, message in enumerate(messages):
+            made = self.tasks[self.makers[message]].seconds
+
+            def earlier(by: int, index: int = index) -> tuple[int, int]:
+                """The message so many before this one, and in which mini-batch."""
+                return messages[(index - by) % count], -((index - by) // count)
+
+            before, delay = earlier(1)
+            self.waits.append(Wait(before, message, self.tasks[before].seconds, delay))
+            # Taken out of the inbox, a message makes room for another one.
+            taken, delay = earlier(INBOX)
+            self.waits.append(Wait(self.takers[taken], message, 0.0, delay))
+            # Who sends waits until an earlier message has left.
+            left, delay = earlier(OUTBOX)
+            self.waits.append(Wait(left, self.makers[message], self.tasks[left].seconds - made, delay))
 
 
 def _spans(graph: _Graph) -> None:

@@ -31,11 +31,13 @@ class UnitTraffic:
     sideways: int = 0
 
 
-def unit_traffic(net: LocalNetwork, rows: int, wire: Wire = Wire.FLOAT32) -> tuple[UnitTraffic, ...]:
-    """That of every unit for ``rows`` samples, labels included; ``net`` may be on the meta device."""
+def unit_traffic(
+    net: LocalNetwork, rows: int, wire: Wire = Wire.FLOAT32, *, labels: bool = True
+) -> tuple[UnitTraffic, ...]:
+    """That of every unit for ``rows`` samples, by default with labels; ``net`` may be on the meta device."""
     count = len(net.unit_list())
     # Every unit on a stage of its own: all channels that there can be.
-    everything = transfers(net, Placement(tuple(range(count))))
+    everything = transfers(net, Placement(tuple(range(count))), labels=labels)
     found: list[dict[Kind, Transfer]] = [{} for _ in range(count)]
     for transfer in everything:
         found[transfer.unit][transfer.kind] = transfer

@@ -35,7 +35,7 @@ def make_plan(
     found = balanced(
         costs.units,
         ranks,
-        traffic=unit_traffic(net, -(-batch_size // replicas), wire),
+        traffic=unit_traffic(net, -(-batch_size // replicas), wire, labels=labels),
         link=link,
         devices=devices,
         replicas=replicas,

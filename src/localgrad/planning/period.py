@@ -45,10 +45,16 @@ def pace(tasks: int, waits: Sequence[Wait]) -> Pace:
 
 
 def first_starts(tasks: int, waits: Sequence[Wait]) -> list[float]:
-    """When every task of the first mini-batch starts. Tasks wait for tasks before them in the list only."""
+    """When every task of the first mini-batch starts."""
     starts = [0.0] * tasks
-    for wait in sorted((wait for wait in waits if wait.delay == 0), key=lambda wait: wait.source):
-        starts[wait.target] = max(starts[wait.target], starts[wait.source] + wait.after)
+    first = sorted((wait for wait in waits if wait.delay == 0), key=lambda wait: wait.source)
+    moved = True
+    while moved:  # mostly twice: tasks stand in the order in which they happen, but for full queues
+        moved = False
+        for wait in first:
+            start = starts[wait.source] + wait.after
+            if start > starts[wait.target]:
+                starts[wait.target], moved = start, True
     return starts
 
 

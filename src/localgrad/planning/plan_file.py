@@ -144,6 +144,10 @@ def _value_problems(plan: Plan) -> Iterator[str]:
     for place, unit in enumerate(plan.costs):
         if unit.seconds < 0 or not 0 <= unit.forward <= 1 or min(unit.reaches, default=1) < 1:
             yield f"costs[{place}]: seconds below 0, a forward share outside 0 to 1, or a reach below 1."
+        if min(unit.macs, unit.memory, unit.parameters, unit.resident, unit.kept) < 0:
+            yield f"costs[{place}]: MACs, bytes and parameters must be at least 0."
+    if not sum(unit.seconds for unit in plan.costs) > 0:
+        yield "costs: the seconds of all units must add up to more than 0."
     for place, transfer in enumerate(plan.transfers):
         if transfer.unit not in range(len(hosts)) or not {transfer.source, transfer.target} <= set(hosts):
             yield f"transfers[{place}] is about a unit or a stage that is not there."

@@ -35,13 +35,26 @@ PATIENCE = 100
 
 
 @final
+class NowhereError(LocalgradError):
+    """Nodes are lost faster than a checkpoint is made."""
+
+
+@final
+@dataclass(frozen=True)
+class Nowhere:
+    """A run that never makes a checkpoint, because nodes are lost too often."""
+
+    schedule: str
+
+
+@final
 @dataclass(frozen=True)
 class Rivals:
     """The same plan's nodes under the same conditions, and one device of speed 1 trained end to end, undisturbed."""
 
     local: Simulation
-    pipeline: Simulation
-    ddp: Simulation
+    pipeline: Simulation | Nowhere
+    ddp: Simulation | Nowhere
     one_device: float
     """Seconds per mini-batch."""
 
@@ -74,7 +87,7 @@ def simulate_ddp(plan: Plan, conditions: Conditions | None = None) -> Simulation
 def simulate_rivals(
     plan: Plan, conditions: Conditions | None = None, microbatches: int = 8, *, events: int = EVENTS
 ) -> Rivals:
-    """All three side by side; errors as for ``simulate``.
+    """All three side by side; errors as for ``simulate``, but the other two may get nowhere.
 
     1F1B has many more events per mini-batch than the others: it runs as many mini-batches as fit into ``events``, but
     no fewer than 20.
@@ -84,10 +97,17 @@ def simulate_rivals(
     fewer = replace(conditions, batches=min(conditions.batches, max(20, events // max(1, each))))
     return Rivals(
         simulate(plan, conditions),
-        simulate_pipeline(plan, fewer, microbatches),
-        simulate_ddp(plan, conditions),
+        _tried(pipeline_schedule(plan, conditions, microbatches), plan.batch_size, fewer),
+        _tried(ddp_schedule(plan, conditions), plan.batch_size, conditions),
         plan.backprop_seconds,
     )
+
+
+def _tried(schedule: Schedule, batch_size: int, conditions: Conditions) -> Simulation | Nowhere:
+    try:
+        return run_schedule(schedule, batch_size, conditions)
+    except NowhereError:
+        return Nowhere(schedule.name)
 
 
 def check(plan: Plan, conditions: Conditions) -> None:
@@ -158,12 +178,12 @@ def _chances(schedule: Schedule, conditions: Conditions) -> Chances:
     )
 
 
-def _nowhere(schedule: Schedule, conditions: Conditions, lived: float, saved: int) -> LocalgradError:
+def _nowhere(schedule: Schedule, conditions: Conditions, lived: float, saved: int) -> NowhereError:
     losses = conditions.losses
     assert losses is not None
     often = f"every {losses.every / schedule.nodes:.3g} s" if losses.every else f"{lived:.3g} s after a start"
     step = schedule.bound()
-    return LocalgradError(
+    return NowhereError(
         f"simulate: {schedule.name} on {schedule.nodes} nodes gets nowhere: mini-batch {saved} was started {PATIENCE} "
         f"times, and each time a node was lost before checkpoint {saved + losses.checkpoint_every} was complete. A "
         f"node is lost {often}; {losses.checkpoint_every} mini-batches take at least "

@@ -5,7 +5,7 @@ from textwrap import TextWrapper
 
 from localgrad.placement import Kind
 from localgrad.planning.plan import Plan
-from localgrad.planning.simulate import Rivals
+from localgrad.planning.simulate import Nowhere, Rivals
 from localgrad.planning.simulate_conditions import Conditions
 from localgrad.planning.simulate_result import Simulation
 from localgrad.planning.simulate_words import in_words
@@ -16,7 +16,7 @@ MOST = 16
 """Stages and links that are shown; of more, those most in use."""
 
 
-def simulation_told(plan: Plan, conditions: Conditions, found: Simulation, rivals: Rivals | None) -> str:
+def simulation_told(plan: Plan, conditions: Conditions, found: Simulation, rivals: Rivals | None = None) -> str:
     """What was simulated, what came of it, and what others would do on the same nodes."""
     parts = [_title(plan, conditions), _result(found, plan), _stages(found), _links(found)]
     if rivals is not None:
@@ -76,19 +76,28 @@ def _conditions(plan: Plan, conditions: Conditions) -> Iterator[str]:
 def _rivals(found: Rivals) -> Iterator[str]:
     yield f"{'':<34} {'per mini-batch':>14} {'samples/s':>10} {'computing':>9} {'lost':>6} {'to local':>8}"
     local = found.local.seconds / found.local.batches
+    brief = False
     for one in (found.local, found.pipeline, found.ddp):
-        fewer = f" ({one.batches} only)" if one.batches < found.local.batches else ""
-        each = one.seconds / one.batches
+        if isinstance(one, Nowhere):
+            yield f"{one.schedule:<34} {'never':>14} {0:>10} {'':>9} {'all':>6} {0:>8.2f}"
+            continue
+        each, against, lost, name = one.seconds / one.batches, local, one.lost_seconds / one.seconds, one.schedule
+        steady = one.batches < found.local.batches
+        if steady:
+            # Too few mini-batches for a fair share of losses and of filling: both in the steady state, without them.
+            brief, name = True, f"{name} ({one.batches} only) *"
+            each, against = one.seconds_per_batch, found.local.seconds_per_batch
         yield (
-            f"{one.schedule + fewer:<34} {in_words(each):>14} {one.samples_per_second:>10.4g} {one.utilisation:>9.1%} "
-            f"{one.lost_seconds / one.seconds:>6.1%} {local / each:>8.2f}"
+            f"{name:<34} {in_words(each):>14} {one.batch_size / each:>10.4g} {one.utilisation:>9.1%} "
+            f"{'' if steady else f'{lost:.1%}':>6} {against / each:>8.2f}"
         )
     rate = found.local.batch_size / found.one_device
     name = "one device of speed 1, undisturbed"
     yield f"{name:<34} {in_words(found.one_device):>14} {rate:>10.4g} {'':>9} {'':>6} {local / found.one_device:>8.2f}"
     yield from wrap(
         "to local: how many times as fast as local learning. 1F1B and data parallel are backpropagation on the same "
-        "nodes, ideally balanced; small micro-batches cost no more per sample.",
+        "nodes, ideally balanced; small micro-batches cost no more per sample. never: nodes are lost faster than a "
+        "checkpoint is made." + " *: steady states without losses, to save time." * brief,
     )
 
 

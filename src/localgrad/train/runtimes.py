@@ -8,7 +8,7 @@ import torch
 
 from localgrad.errors import nearest
 from localgrad.network import LocalNetwork
-from localgrad.placement import Placement, Wire, placement_problems
+from localgrad.placement import Placement, Wire, follows_blocks, placement_problems
 from localgrad.runtime.apart import alone_problem
 from localgrad.runtime.queued import Home, Order, queue_problems
 from localgrad.unit import forward_units
@@ -143,6 +143,11 @@ def _distributed_problems(spec: DistributedSpec, settings: Mapping[str, object],
         value = getattr(spec, name)
         if value is not None and (type(value) is not int or value < 1):
             yield f"runtime distributed: {name} must be a whole number from 1 on, got {value!r}."
+    if spec.ema_delay is not None and not follows_blocks(net.unit_list()):
+        yield (
+            f"runtime distributed: ema_delay={spec.ema_delay!r} has nothing to delay: no auxiliary network of this "
+            "method follows blocks of the network as they train (MLAAN's averaged copies do). Leave it out."
+        )
     if not spec.timeout > 0:
         yield f"runtime distributed: timeout must be above 0 seconds, got {spec.timeout!r}."
     if spec.wire not in tuple(Wire):

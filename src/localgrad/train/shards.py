@@ -35,6 +35,8 @@ WHAT = "a process's part of a checkpoint"
 STEP_NAME = re.compile(r"step-(\d{8,})")
 SHARD_NAME = re.compile(r"rank-(\d+)(?:\.(\d+))?\.safetensors")
 
+RUNTIME = "runtime."
+
 Position = tuple[int, int, int]
 """Step, epoch, batch: before and after the evaluation at an epoch's end the step is the same."""
 
@@ -122,11 +124,13 @@ def save_shard(
     updates: Sequence[ScaledUpdate],
     facts: Mapping[str, object],
     progress: Progress,
+    runtime: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write what process ``rank`` of ``ranks`` knows below the run's ``folder``; returns the file.
 
     ``units`` are the places of the units that it holds, ``updates`` theirs in the same order. The progress of the
     process that holds the last unit is that of the run, but for ``sums`` and ``seen`` of the others' units.
+    ``runtime`` are tensors of the runtime's own, which are saved as ``runtime.<name>``.
     A file of the same name that holds other units or another position stays until ``forget_older``.
     Raises LocalgradError when the file cannot be written; the one before stays whole then.
     """
@@ -136,6 +140,7 @@ def save_shard(
     tensors = {f"weights.{name}": value for name, value in own.items()}
     tensors |= optimizer_tensors(net, [update.optimizer for update in updates])
     tensors |= random_tensors(next(iter(own.values())).device)
+    tensors |= {f"{RUNTIME}{name}": value for name, value in (runtime or {}).items()}
     scalers = {name: dict(update.scaler_state()) for name, update in zip(held, updates, strict=True)}
     header: dict[str, object] = {
         "format": SHARD_FORMAT,
@@ -155,6 +160,11 @@ def save_shard(
         raise LocalgradError(f"the folder {path.parent} cannot be made: {error.strerror or error}.") from error
     write_atomic(path, file_bytes(header, tensors), f"the checkpoint of process {rank}")
     return path
+
+
+def runtime_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What ``save_shard`` got as ``runtime``, among a checkpoint's tensors."""
+    return {name.removeprefix(RUNTIME): value for name, value in tensors.items() if name.startswith(RUNTIME)}
 
 
 def _free_path(folder: Path, rank: int, position: Position, held: Sequence[str]) -> Path:

@@ -41,7 +41,13 @@ def check_processes(run: Run, spec: DistributedSpec, processes: int) -> tuple[Lo
             f"processes, there are {processes}."
         )
     channels = () if problems else transfers(net, placement, labels=spec.labels == "travel")
-    if any(channel.kind is Kind.WEIGHTS for channel in channels) and spec.ema_delay is None:
+    crossed = any(channel.kind is Kind.WEIGHTS for channel in channels)
+    if not problems and spec.ema_delay is not None and not crossed:
+        problems.append(
+            f"ema_delay={spec.ema_delay} has nothing to delay: no auxiliary network follows a block of another stage "
+            f"with hosts={list(hosts)}. Leave it out (--ema-delay)."
+        )
+    if crossed and spec.ema_delay is None:
         problems.append(
             "auxiliary networks of this method follow blocks of later stages (MLAAN's copies), whose weights for the "
             "next step do not exist yet: with several mini-batches on the way it would not be what one process "

@@ -4,12 +4,13 @@ Everything that can be wrong is found before any work, and said by every process
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from localgrad.distributed import Address, Replicas, Worker, World
 from localgrad.distributed.replicas import replica_group
@@ -17,7 +18,7 @@ from localgrad.distributed.world import restarted
 from localgrad.errors import LocalgradError, RunError
 from localgrad.facts import differences, plain
 from localgrad.network import LocalNetwork
-from localgrad.placement import Placement, unit_shapes
+from localgrad.placement import Kind, Placement, unit_shapes
 from localgrad.rng import derive_seed, seeded
 from localgrad.train.checkpoint import Progress, check_facts, load_random
 from localgrad.train.folder import claimed, folder_problems
@@ -31,7 +32,7 @@ from localgrad.train.record import RUN_FILE, write_run
 from localgrad.train.run import Run
 from localgrad.train.runtimes import DistributedSpec
 from localgrad.train.setup import Loaders, check_smallest_part, deterministic_kernels, load_images, make_loaders
-from localgrad.train.shards import load_shard_state
+from localgrad.train.shards import load_shard_state, runtime_tensors
 from localgrad.train.weights import load_own_weights
 from localgrad.update import OptimizerUpdate
 from localgrad.version import VERSION
@@ -57,11 +58,12 @@ def train_ranks(run: Run, spec: DistributedSpec, *, resume: bool, reporter: Repo
         found = _newest(world, folder, reporter) if resume else None
         loaders, sizes = _data(world, run, spec, placement, net, device)
         worker = _worker(world, run, spec, placement, device, initial=found is None)
-        progress = Progress(samples=sizes["samples"])
+        progress, saved = Progress(samples=sizes["samples"]), dict[str, Tensor]()
         if found is not None:
-            progress = _restored(run, worker, found, sizes)
+            progress, saved = _restored(run, worker, found, sizes)
         elif world.rank == 0:
             write_run(folder, run, device, _conditions(placement, spec))
+        _begin(world, worker, progress.step, saved, reporter)
         judge = worker.is_tail and worker.replica == 0
         walk = RankWalk(
             run,
@@ -230,10 +232,21 @@ def _worker(
     }
     replicas = Replicas(world, placement.ranks_of(stage), group)
     labels = spec.labels == "travel"
-    return Worker(world, net, placement, updates, replicas, device=device, wire=spec.wire, labels=labels)
+    return Worker(
+        world,
+        net,
+        placement,
+        updates,
+        replicas,
+        device=device,
+        wire=spec.wire,
+        labels=labels,
+        ema_delay=spec.ema_delay,
+    )
 
 
-def _restored(run: Run, worker: Worker, found: Newest, sizes: dict[str, int]) -> Progress:
+def _restored(run: Run, worker: Worker, found: Newest, sizes: dict[str, int]) -> tuple[Progress, dict[str, Tensor]]:
+    """Where the run stood, and the tensors that the runtime itself had saved."""
     units = worker.units
     places = sorted(worker.inner)
     header, tensors = found.read([units[place].name for place in places])
@@ -246,7 +259,21 @@ def _restored(run: Run, worker: Worker, found: Newest, sizes: dict[str, int]) ->
             f"the training split has {sizes['samples']} samples, it had {progress.samples} when {found.path} was "
             "saved. Resume with the same data, or start a new run with init_from (--init-from) to take the weights."
         )
-    return progress
+    return progress, runtime_tensors(tensors)
+
+
+def _begin(world: World, worker: Worker, step: int, saved: Mapping[str, Tensor], reporter: Reporter) -> None:
+    """Let the weights that come late begin; the first process says for which of them a delay starts anew."""
+    lacking = worker.late.begin(step, saved)
+    if not any(channel.kind is Kind.WEIGHTS for channel in worker.channels):
+        return
+    told = world.agree("late", lacking)
+    names = dict.fromkeys(name for one in told for name in one)
+    if names and world.rank == 0:
+        reporter.line(
+            f"older weights of units {', '.join(names)} are not in the checkpoint, which was saved with other hosts: "
+            f"copies that follow them take those of step {step} until the delay has passed (ema_delay)."
+        )
 
 
 def sources(placement: Placement, net: LocalNetwork) -> list[int]:

@@ -246,6 +246,7 @@ class RankWalk:
         self._follow_first()
         progress = self.progress
         if self.first:
+            late = self.worker.late.state(progress.step)
             progress.sums = {
                 unit: {name: float(value) for name, value in terms.items()} for unit, terms in self.sums.items()
             }
@@ -261,6 +262,7 @@ class RankWalk:
                 updates=[self.worker.inner[place] for place in self.places],
                 facts=self.run.facts(),
                 progress=progress,
+                runtime=late,
             )
             placement = self.worker.placement
             savers = [placement.rank(stage, 0) for stage in range(placement.stages)]
