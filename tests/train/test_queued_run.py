@@ -103,11 +103,14 @@ def test_a_run_continues_with_the_same_queue_only(tmp_path: Path) -> None:
         train(replace(run(tmp_path, QueuedSpec()), runtime="sequential"), resume=True)
 
 
+KINDS = "runtime must be 'sequential', QueuedSpec(...), GreedySpec() or DistributedSpec(...)"
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"runtime": "queued"}, "runtime must be 'sequential', QueuedSpec(...), GreedySpec() or DistributedSpec(...), got 'queued'."),
-        ({"runtime": QueuedSpec}, "runtime must be 'sequential', QueuedSpec(...), GreedySpec() or DistributedSpec(...), got <class"),
+        ({"runtime": "queued"}, f"{KINDS}, got 'queued'."),
+        ({"runtime": QueuedSpec}, f"{KINDS}, got <class"),
         (
             {"accumulate": 2},
             "runtime queued steps units one at a time, each on whole mini-batches: accumulate must be 1",

@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from jsonargparse import ArgumentParser
 
 from localgrad.cli.recipes import Recipe, absolute, call_recipe, find_recipe
 from localgrad.cli.runtimes import DISTRIBUTED, divide, runtime_from
 from localgrad.cli.words import Dashes, described, option, option_names, parameter_types
-from localgrad.errors import LocalgradError, nearest
+from localgrad.errors import LocalgradError, RunError, nearest
 from localgrad.facts import plain
 from localgrad.partition import EqualBlocks, EqualMacs
+from localgrad.planning.plan_file import plan_problems, read_plan
 from localgrad.runtime.queued import Home
 from localgrad.train import Origin, Run
 from localgrad.update import Precision
@@ -189,10 +191,24 @@ def make_run(reference: str, recipe: Recipe, values: Mapping[str, Any]) -> Run:
     if "cut" in settings:
         settings |= cut_evenly(settings.pop("cut"), run)
     run = replace(run, origin=origin, runtime=runtime_from(chosen, run.runtime), **settings)
+    if "plan" in chosen:
+        check_plan(chosen["plan"], run)
     if run.out is None:
         name = reference.rpartition("/")[2].replace(".py:", ".").replace(":", ".")
         run = replace(run, out=Path("runs") / f"{name}-seed{run.seed}")
     return run
+
+
+def check_plan(path: Path, run: Run) -> None:
+    """Raise RunError when the plan in a file is one of another network or batch size."""
+    try:
+        with torch.device("meta"):
+            net = run.network()
+    except LocalgradError:
+        return  # said with everything else that is wrong
+    problems = [f"--plan {path}: {problem}" for problem in plan_problems(read_plan(path), net, run.batch_size)]
+    if problems:
+        raise RunError(problems)
 
 
 def cut_evenly(cut: Literal["equal_blocks", "equal_macs"], run: Run) -> dict[str, object]:

@@ -95,10 +95,15 @@ def default_placement(net: LocalNetwork, ranks: int, replicas: int = 1) -> Place
 
     ``net`` may be on the meta device. Raises LocalgradError for more stages than units.
     """
-    parts = cost.macs(net, count="torch").parts
+    specs = [unit.spec for unit in net.unit_list()]
+    if ranks in (replicas, replicas * len({spec.index for spec in specs})):
+        # One stage, or one for each span: there is nothing to choose, and counting takes seconds.
+        macs = [1] * len(specs)
+    else:
+        macs = [part.total for part in cost.macs(net, count="torch").parts.values()]
     costs = [
-        UnitCost(part.name, span, group, macs=part.total, seconds=part.total / MACS_PER_SECOND, memory=0)
-        for (span, group), part in parts.items()
+        UnitCost(spec.name, spec.index, spec.group, macs=own, seconds=own / MACS_PER_SECOND, memory=0)
+        for spec, own in zip(specs, macs, strict=True)
     ]
     return balanced(costs, ranks, replicas=replicas).placement
 
@@ -218,19 +223,19 @@ def _nothing_fits(
     assert least is not None and limit is not None  # there are at least as many units as stages
     (start, stop), _ = max(least, key=lambda step: memory[step[0]])
     needed = memory[start, stop]
-    shortest: dict[int, Run] = {}
-    for run in memory:
-        shortest.setdefault(run[0], run)
-    largest = max(shortest.values(), key=lambda run: memory[run])
-    alone = memory[largest] > limit
-    start, stop = largest if alone else (start, stop)
+    largest = max(range(len(costs)), key=lambda place: costs[place].memory)
+    alone = costs[largest].memory > limit
     hosted = [f"{place} ({costs[place].name})" for place in range(start, stop)]
-    who = f"unit {hosted[0]}" if len(hosted) == 1 else f"units {hosted[0]} to {hosted[-1]}"
-    verb = "alone needs" if len(hosted) == 1 else "together need"
+    if alone:
+        who = f"unit {largest} ({costs[largest].name}) alone needs {in_bytes(costs[largest].memory, up=True)}"
+    elif len(hosted) == 1:
+        who = f"unit {hosted[0]} needs {in_bytes(needed, up=True)}, queues included"
+    else:
+        who = f"units {hosted[0]} to {hosted[-1]} together need {in_bytes(needed, up=True)}, queues included"
     return LocalgradError(
-        f"plan: nothing fits a memory limit of {in_bytes(limit)} per rank: {who} {verb} "
-        f"{in_bytes(memory[start, stop])}, queues included. A limit of {in_bytes(needed, up=True)} would do; or take "
-        f"{'' if alone else 'more ranks, '}a smaller batch or more modules."
+        f"plan: nothing fits a memory limit of {in_bytes(limit)} per rank: {who}. A limit of "
+        f"{in_bytes(needed, up=True)} would do; or take {'' if alone else 'more ranks, '}a smaller batch or more "
+        "modules."
     )
 
 

@@ -15,7 +15,7 @@ from localgrad.planning.loads import INBOX, OUTBOX
 from localgrad.planning.period import Wait
 from localgrad.planning.plan import Plan, UnitCost
 from localgrad.planning.simulate_conditions import LOOK_SHARE
-from localgrad.planning.simulate_local import trips
+from localgrad.planning.simulate_local import TRIPS
 
 Ends = tuple[int, int]
 """Source and target stage of a message."""
@@ -99,7 +99,7 @@ class _Graph:
     def send(self, transfer: Transfer, source: int) -> int:
         """One message of a channel, made by the task ``source``."""
         link, size = self.plan.link, transfer.bytes(self.plan.rows, self.plan.wire) / transfer.count
-        seconds = trips(transfer, self.plan.wire) * link.latency + size / link.bytes_per_second
+        seconds = TRIPS * link.latency + size / link.bytes_per_second
         task = len(self.tasks)
         self.tasks.append(Task(seconds, way=(transfer.source, transfer.target)))
         self.waits.append(Wait(source, task, self.tasks[source].seconds))
@@ -130,7 +130,7 @@ class _Graph:
         return Events(tuple(self.tasks), tuple(self.waits))
 
     def _in_turn(self, messages: list[int]) -> None:
-        """One channel: it carries a message at a time, its ends hold so many. ``messages`` are those of a mini-batch."""
+        """One channel carries a message at a time, its ends hold so many; ``messages`` are those of a mini-batch."""
         count = len(messages)
         for index, message in enumerate(messages):
             made = self.tasks[self.makers[message]].seconds

@@ -7,7 +7,7 @@ from typing import final
 from localgrad.network import LocalNetwork
 from localgrad.placement import Kind, Placement, Transfer, Wire, transfers
 from localgrad.planning.plan import Link, UnitCost
-from localgrad.planning.simulate_local import trips
+from localgrad.planning.simulate_local import TRIPS
 
 INBOX, OUTBOX = 2, 3
 """Messages that wait at the two ends of a channel at most, those in its threads' hands included."""
@@ -46,7 +46,7 @@ def unit_traffic(
         return found[place][kind].bytes(rows, wire) if kind in found[place] else 0
 
     def latencies(place: int, kind: Kind) -> int:
-        return trips(found[place][kind], wire) if kind in found[place] else 0
+        return TRIPS if kind in found[place] else 0
 
     return tuple(
         UnitTraffic(

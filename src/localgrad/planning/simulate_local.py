@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import final
 
-from localgrad.placement import Kind, Transfer, Wire
+from localgrad.placement import Kind
 from localgrad.planning.plan import Link, Plan
 from localgrad.planning.simulate_conditions import Conditions
 from localgrad.planning.simulate_schedule import (
@@ -22,6 +22,14 @@ from localgrad.planning.simulate_schedule import (
 GRADIENT_BYTES = 4
 
 
+TRIPS = 3
+"""How often a message of ``distributed.wire`` pays the latency of its link.
+
+gloo sends nothing before the other end has asked for it. The header has been asked for beforehand; when it is there,
+all tensors are asked for at once, and come.
+"""
+
+
 def local_schedule(plan: Plan, conditions: Conditions) -> Schedule:
     """What every stage of the plan does with a mini-batch, and the channels between the stages."""
     placement = plan.placement
@@ -32,7 +40,7 @@ def local_schedule(plan: Plan, conditions: Conditions) -> Schedule:
             transfer.bytes(plan.batch_size, plan.wire) // transfer.count,
             transfer.count,
             whole=transfer.kind is Kind.WEIGHTS,
-            trips=trips(transfer, plan.wire),
+            trips=TRIPS,
             lag=(conditions.ema_delay or 0) if transfer.kind is Kind.WEIGHTS else 0,
         )
         for transfer in plan.transfers
@@ -52,16 +60,6 @@ def link_between(plan: Plan, conditions: Conditions, source: int, target: int) -
     """The plan's link, or the one given for these two stages."""
     own = {(one, other): link for one, other, link in conditions.links}
     return own.get((source, target), plan.link)
-
-
-def trips(transfer: Transfer, wire: Wire) -> int:
-    """How often a message of ``distributed.wire`` pays the latency: there and back for the header and each tensor.
-
-    gloo sends nothing before the other end has asked for it, and a tensor is asked for when the header, or the tensor
-    before it, has come.
-    """
-    scaled = wire is Wire.INT8 and not transfer.backward
-    return 2 * (2 + scaled + len(transfer.extras))
 
 
 @final
