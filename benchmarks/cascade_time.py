@@ -7,10 +7,10 @@ Before anything is timed, one step of both must give the same weights. Rows take
 rounds of the two times of a round, as in ``step_time.py``. The numbers of convolutions say where the difference comes
 from; they are exact.
 
---keep-freed-memory tells the C library to keep freed memory in the process (``localgrad.keep_freed_memory``), for all
-rows; ``localgrad train`` does so on the CPU.
+All rows run as ``localgrad train`` runs on the CPU: the C library keeps freed memory in the process
+(``localgrad.keep_freed_memory``). --give-memory-back leaves that to the C library.
 
-    python benchmarks/cascade_time.py [--rounds 20] [--batch 128] [--threads 2] [--keep-freed-memory] [--out FILE.md]
+    python benchmarks/cascade_time.py [--rounds 20] [--batch 128] [--threads 2] [--give-memory-back] [--out FILE.md]
 """
 
 import argparse
@@ -155,11 +155,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--keep-freed-memory", action="store_true")
+    parser.add_argument("--give-memory-back", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    if options.keep_freed_memory and not lg.keep_freed_memory():
-        raise SystemExit("--keep-freed-memory: this C library cannot be told.")
+    if not options.give_memory_back and not lg.keep_freed_memory():
+        raise SystemExit("this C library cannot be told to keep freed memory: give --give-memory-back.")
     torch.set_num_threads(options.threads)
     rows = measure(options.rounds, options.batch)
     conditions = (
@@ -167,7 +167,7 @@ def main() -> None:
         f"Nesterov momentum (naive loop: one optimiser, engine: one per unit), float32, {options.rounds} interleaved "
         f"rounds of {BURST} steps; {platform.machine()} CPU, {options.threads} threads, torch {torch.__version__}, "
         f"localgrad {lg.__version__}, {date.today().isoformat()}; seed 0, random images; freed memory "
-        f"{'stays with the process' if options.keep_freed_memory else 'goes as the C library has it'}. "
+        f"{'goes as the C library has it' if options.give_memory_back else 'stays with the process'}. "
         f"Command: `python {' '.join(sys.argv)}`."
     )
     text = "\n".join(["# Time per training step of cascades on the CPU", "", conditions, "", *rows, ""])

@@ -8,8 +8,9 @@ from torch import nn
 
 from localgrad import LocalgradError, Partition, Span, equal_blocks, localize
 from localgrad.backbones import resnet110
+from localgrad.backbones.module import wrap
 from localgrad.methods import DGL, AugLocal, Backprop
-from localgrad.network import nest
+from localgrad.network import LocalNetwork, nest
 
 from .conftest import tiny_resnet
 
@@ -119,3 +120,33 @@ def test_images_that_the_network_cannot_read(x: object, got: str) -> None:
         with pytest.raises(LocalgradError) as told:
             call(x)
         assert "reads images (B, 3, H, W) as floats, " + got in str(told.value)
+
+
+@pytest.mark.parametrize("only", [{0}, {1, 2}, {3}])
+def test_only_some_units_have_weights(only: set[int]) -> None:
+    """What a process of a distributed run builds: its own units, as the whole network has them."""
+    backbone = tiny_resnet()
+    whole = localize(backbone, DGL(), partition=equal_blocks(4), seed=3)
+    specs = [unit.spec for unit in whole.unit_list()]
+    part = LocalNetwork(backbone, specs, seed=3, only=only)
+    assert part.owned == only
+    for place, unit in enumerate(part.unit_list()):
+        assert {tensor.is_meta for tensor in unit.state_dict().values()} == {place not in only}
+    theirs = whole.state_dict()
+    own = {name: value for name, value in part.state_dict().items() if not value.is_meta}
+    assert part.state_dict().keys() == theirs.keys() and own
+    assert all(torch.equal(value, theirs[name]) for name, value in own.items())
+
+
+def test_only_some_units_of_a_foreign_network_keep_their_weights() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model.append(nn.Linear(4, 5))
+    example = torch.zeros(1, 3, 8, 8)
+    specs = [unit.spec for unit in localize(model, DGL(), modules=2, example=example).unit_list()]
+    backbone = wrap(model, example)
+    weights = [weight.clone() for weight in model.parameters()]
+    part = LocalNetwork(backbone, specs, only={0})
+    first, second = part.unit_list()
+    assert not any(weight.is_meta for weight in first.parameters())
+    assert all(weight.is_meta for weight in second.parameters())
+    assert torch.equal(next(iter(first.body.parameters())), weights[0])

@@ -7,6 +7,7 @@ torch.distributed; the training never does, it waits for its queue and asks in b
 
 import queue
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import final
@@ -119,6 +120,13 @@ def as_sent(tensor: Tensor) -> Tensor:
     return tensor.permute(0, 2, 3, 1) if is_channels_last(tensor) else tensor.contiguous()
 
 
+def wait_for(works: Sequence[dist.Work | None]) -> None:
+    """Wait until all of these have been sent or have arrived."""
+    for work in works:
+        assert work is not None  # torch gives None to processes outside of the group
+        work.wait()
+
+
 @final
 class Outbox:
     """The sending end of a channel. ``bytes`` counts what was sent, without headers."""
@@ -170,11 +178,13 @@ class Outbox:
                 message = self._next()
                 if message is None:
                     return
-                dist.send(described(message), self.target, self.group, self.tag)
-                for tensor in message.tensors.values():
-                    sent = as_sent(tensor)
-                    dist.send(sent, self.target, self.group, self.tag)
-                    self.bytes += sent.numel() * sent.element_size()
+                sent = [as_sent(tensor) for tensor in message.tensors.values()]
+                # All at once: each would wait for the way there and back by itself.
+                going = [dist.isend(described(message), self.target, self.group, 2 * self.tag)]
+                going += [dist.isend(tensor, self.target, self.group, 2 * self.tag + 1) for tensor in sent]
+                wait_for(going)
+                self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in sent)
+                del sent
                 ends = message.item.ends
                 del message
                 if ends:
@@ -235,17 +245,24 @@ class Inbox:
             except queue.Full:
                 continue
 
+    def _expect(self) -> tuple[Tensor, list[dist.Work | None]]:
+        header = torch.empty(HEADER, dtype=torch.int64)
+        return header, [dist.irecv(header, self.source, self.group, 2 * self.tag)]
+
     def _run(self) -> None:
         try:
+            header, coming = self._expect()
             while True:
-                header = torch.empty(HEADER, dtype=torch.int64)
-                dist.recv(header, self.source, self.group, self.tag)
+                wait_for(coming)
                 message, dense = allocated(header, self.device)
-                for tensor in dense:
-                    dist.recv(tensor, self.source, self.group, self.tag)
+                ends = message.item.ends
+                arriving = [dist.irecv(tensor, self.source, self.group, 2 * self.tag + 1) for tensor in dense]
+                if not ends:
+                    # The way of the next header is over when its message is wanted.
+                    header, coming = self._expect()
+                wait_for(arriving)
                 del dense
                 self._keep(message)
-                ends = message.item.ends
                 del message
                 if ends:
                     return
