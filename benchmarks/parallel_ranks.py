@@ -1,12 +1,14 @@
 """What each process of ``parallel.py`` does: bursts of training steps of every row, when the launcher asks for them."""
 
 import multiprocessing.synchronize
+import os
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import Synchronized
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TypeVar, final
 
 import torch
@@ -18,15 +20,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 import localgrad as lg
 from localgrad.distributed import Address, Item, ItemKind, Replicas, Worker, World
+from localgrad.distributed.worker import new_group
+from localgrad.method import Method
+from localgrad.partition import Explicit
 from localgrad.placement import Placement, unit_shapes
 from localgrad.update import OptimizerUpdate
 
 CPU = torch.device("cpu")
-Formatted = TypeVar("Formatted", Tensor, nn.Module)
+Formatted = TypeVar("Formatted", bound=Tensor | nn.Module)
 LR = 0.1
 HELD = 5
 """Mini-batches that are between two stages at most: queue and thread's hands of the outbox, the same of the inbox."""
-METHODS = {"dgl": lg.methods.DGL(), "auglocal": lg.methods.AugLocal(depth=2)}
+METHODS: dict[str, Method] = {"dgl": lg.methods.DGL(), "auglocal": lg.methods.AugLocal(depth=2)}
 
 
 class Row(StrEnum):
@@ -53,12 +58,18 @@ class Settings:
     microbatches: int
     port: int
 
-    def network(self) -> lg.LocalNetwork:
-        """The network, cut into a module per process."""
+    def partition(self) -> lg.Partition:
+        """The cut into modules. Raises LocalgradError where the papers have none for so many, or a block is unknown."""
+        backbone = lg.backbones.resnet32()
+        if self.cut == "paper":
+            return METHODS[self.method].cut(backbone, self.processes)(backbone)
         if self.cut == "macs":
-            cut = lg.equal_macs(self.processes)
-            return lg.localize(lg.backbones.resnet32(), METHODS[self.method], partition=cut)
-        return lg.localize(lg.backbones.resnet32(), METHODS[self.method], modules=self.processes)
+            return lg.equal_macs(self.processes)(backbone)
+        return Explicit(tuple(self.cut.split(",")))(backbone)
+
+    def network(self) -> lg.LocalNetwork:
+        """The network, cut."""
+        return lg.localize(lg.backbones.resnet32(), METHODS[self.method], partition=self.partition())
 
     def formatted(self, what: Formatted) -> Formatted:
         """In the memory format of this run."""
@@ -70,14 +81,19 @@ class Settings:
 class Burst:
     """Moments in seconds of ``perf_counter``, one clock for all processes: begin, end of every step.
 
-    ``forward`` is the mean share of a step after which a unit's output was handed on; ``sent`` are bytes counted by
-    the channels of this process in the whole burst.
+    ``cpu`` are seconds of this process's processor time per step, all threads; ``forward`` is the mean share of a step
+    after which a unit's output was handed on; ``sent`` the bytes per step that this process's channels counted.
     """
 
     start: float
     ends: tuple[float, ...]
-    sent: int = 0
+    cpu: float
+    sent: float = 0.0
     forward: float = 0.0
+
+    def seconds(self, steps: int) -> float:
+        """Of a step, from the end of the first, which finds caches and heap as others left them."""
+        return (self.ends[steps] - self.ends[0]) / steps
 
 
 @final
@@ -107,8 +123,8 @@ class Rank:
         self.generator = torch.Generator().manual_seed(world.rank)
         shape = (settings.batch, *lg.backbones.resnet32().image)
         self.images = settings.formatted(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
-        # Groups of their own: messages of one row never meet those of another. Before the worker listens at the default.
-        pipeline, replicas = (dist.new_group() for _ in range(2))
+        # Groups of their own, so that messages of rows never meet; made before the worker listens at the default one.
+        pipeline, replicas = (new_group() for _ in range(2))
         whole = lg.localize(lg.backbones.resnet32(), lg.methods.Backprop())
         self.sequential = lg.Sequential(settings.formatted(whole), lg.SGD(lr=LR))
         self._make_pipeline(pipeline)
@@ -116,12 +132,12 @@ class Rank:
         self._make_worker(world)
         self.step = 0
         self.rows: dict[Row, Callable[[int], Burst]] = {
-            Row.SEQUENTIAL: lambda steps: self._burst(steps, lambda: self.sequential.step(self._batch(self.images))),
+            Row.SEQUENTIAL: lambda steps: self._burst(1 + steps, self._sequential_step),
             Row.ALONE: self._alone,
             Row.BUSY: self._busy,
             Row.LOCAL: self._local,
-            Row.PIPELINE: lambda steps: self._burst(steps, self._pipeline_step),
-            Row.DDP: lambda steps: self._burst(steps, self._ddp_step),
+            Row.PIPELINE: lambda steps: self._burst(1 + steps, self._pipeline_step),
+            Row.DDP: lambda steps: self._burst(1 + steps, self._ddp_step),
         }
 
     def run(self, row: Row, steps: int) -> Burst:
@@ -145,12 +161,13 @@ class Rank:
         self.step += 1
         return lg.Batch(x=x, y=self._labels(), step=self.step)
 
-    def _burst(self, steps: int, step: Callable[[], object]) -> Burst:
-        start, ends = perf_counter(), list[float]()
-        for _ in range(1 + steps):
+    def _burst(self, count: int, step: Callable[[], object]) -> Burst:
+        start, ends, cpu = perf_counter(), list[float](), list[float]()
+        for _ in range(count):
             step()
             ends.append(perf_counter())
-        return Burst(start, tuple(ends))
+            cpu.append(process_time())
+        return Burst(start, tuple(ends), (cpu[-1] - cpu[0]) / (count - 1))
 
     # Local learning
 
@@ -168,16 +185,13 @@ class Rank:
         self.unit = net.unit_list()[place]
         self.update = OptimizerUpdate(lg.SGD(lr=LR)(self.unit.trained_parameters()))
         placement = Placement(tuple(range(settings.processes)))
-        self.worker = Worker(
-            world, net, placement, {place: self.update}, Replicas(world, (place,), None), device=CPU
-        )
+        self.worker = Worker(world, net, placement, {place: self.update}, Replicas(world, (place,), None), device=CPU)
 
     def _alone(self, steps: int) -> Burst:
         handed: list[float] = []
-        found = self._burst(steps, lambda: self._unit_step(lambda _: handed.append(perf_counter())))
-        starts = (found.start, *found.ends)
-        shares = [(h - s) / (e - s) for s, h, e in zip(starts[1:], handed[1:], found.ends[1:], strict=True)]
-        return Burst(found.start, found.ends, forward=sum(shares) / len(shares))
+        found = self._burst(1 + steps, lambda: self._unit_step(lambda _: handed.append(perf_counter())))
+        shares = [(h - s) / (e - s) for s, h, e in zip(found.ends[:-1], handed[1:], found.ends[1:], strict=True)]
+        return replace(found, forward=sum(shares) / len(shares))
 
     def _unit_step(self, send: Callable[[Tensor], None]) -> None:
         self.unit.step(self.h_in, self._batch(self.h_in), self.update, send=send)
@@ -194,23 +208,26 @@ class Rank:
         # More than are counted: those before the last stage go on as in a long run while it makes the last steps.
         count = 1 + steps + HELD * (self.settings.processes - 1)
         before = self._sent()
-        start, ends = perf_counter(), list[float]()
-        for index in range(count):
-            if self.worker.is_source:
-                batch = self._batch(self.images)
-                self.worker.train(Item(ItemKind.TRAIN, 0, index, self.step, len(batch.x)), batch)
-            else:
-                self.worker.train(self.worker.next_item(), None)
-            ends.append(perf_counter())
+        found = self._burst(count, self._local_step)
         self.barrier.wait()
-        return Burst(start, tuple(ends), sent=self._sent() - before)
+        return replace(found, sent=(self._sent() - before) / count)
+
+    def _local_step(self) -> None:
+        if self.worker.is_source:
+            batch = self._batch(self.images)
+            self.worker.train(Item(ItemKind.TRAIN, step=self.step, rows=len(batch.x)), batch)
+        else:
+            self.worker.train(self.worker.next_item(), None)
 
     def _sent(self) -> int:
         return sum(box.bytes for boxes in self.worker.out.values() for _, box in boxes)
 
     # What it is compared with
 
-    def _make_pipeline(self, group: object) -> None:
+    def _sequential_step(self) -> None:
+        self.sequential.step(self._batch(self.images))
+
+    def _make_pipeline(self, group: dist.ProcessGroup) -> None:
         settings, place = self.settings, self.rank
         net = settings.formatted(settings.network()).train()
         unit, last = net.unit_list()[place], place == settings.processes - 1
@@ -224,7 +241,7 @@ class Rank:
             settings.processes,
             CPU,
             input_args=torch.empty(rows, *shapes[place], requires_grad=place > 0),
-            output_args=torch.empty(rows, 10) if last else torch.empty(rows, *shapes[place + 1]),
+            output_args=torch.empty((rows, 10) if last else (rows, *shapes[place + 1]), requires_grad=True),
             group=group,
         )
         self.schedule = Schedule1F1B(stage, settings.microbatches, loss_fn=cross_entropy)
@@ -239,7 +256,7 @@ class Rank:
         self.stage_optimizer.step()
         self.stage_optimizer.zero_grad(set_to_none=True)
 
-    def _make_ddp(self, group: object) -> None:
+    def _make_ddp(self, group: dist.ProcessGroup) -> None:
         (unit,) = lg.localize(lg.backbones.resnet32(), lg.methods.Backprop()).unit_list()
         whole = self.settings.formatted(nn.Sequential(unit.body, unit.aux)).train()
         self.replica = DistributedDataParallel(whole, process_group=group)
@@ -252,6 +269,14 @@ class Rank:
         self.replica_optimizer.zero_grad(set_to_none=True)
 
 
+def end_with_parent() -> None:
+    """End this process at once when the launcher is gone, whatever it waits for."""
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    launcher.join()
+    os._exit(1)
+
+
 def serve(
     rank: int,
     settings: Settings,
@@ -260,6 +285,7 @@ def serve(
     done: "Synchronized[int]",
 ) -> None:
     """What a process does: bursts, until it is asked for none."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     lg.keep_freed_memory()  # as `localgrad train` does
     with World(Address(rank, settings.processes, "127.0.0.1", settings.port), timeout=60, device=CPU) as world:
