@@ -1,6 +1,7 @@
 """Small networks, methods and batches of the distributed tests, the same in every process."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -9,6 +10,8 @@ import localgrad as lg
 from localgrad.methods import Lambdas
 
 IMAGE = (3, 8, 8)
+LEAPS = lg.methods.MLAAN(ema_rate=0.8, ema_on="all")
+LEAP_ALONE = replace(LEAPS, cascade=1)
 LAMBDAS = Lambdas(first=(2, 0.5), last=(0.5, 1))
 
 
@@ -27,6 +30,16 @@ def cut(method: object, modules: int, groups: int | None = None) -> Callable[[],
     return lambda: lg.localize(small(), method, partition=lg.equal_blocks(modules), groups=groups)  # type: ignore[arg-type]
 
 
+def follows_back() -> lg.LocalNetwork:
+    """One block per unit; a copy in the unit of layer3.2 follows layer3.1, which is of an earlier unit and as wide."""
+    cut_up = lg.localize(small(26), LEAP_ALONE, partition=lg.equal_blocks(13))
+    specs = [unit.spec for unit in cut_up.unit_list()]
+    follows = tuple(replace(one, block=10) if one.rate is not None else one for one in specs[11].follows)
+    assert any(one.rate is not None for one in follows)
+    specs[11] = replace(specs[11], follows=follows)
+    return lg.LocalNetwork(cut_up.backbone, specs, seed=0)
+
+
 CASES: dict[str, Callable[[], lg.LocalNetwork]] = {
     "dgl": cut(lg.methods.DGL(), 4),
     "auglocal": cut(lg.methods.AugLocal(depth=2), 5),
@@ -37,6 +50,9 @@ CASES: dict[str, Callable[[], lg.LocalNetwork]] = {
     "gndgl-wide": cut(lg.methods.GNDGL(), 1, 4),
     "mlaan": cut(lg.methods.MLAAN(leaps=False), 5),
     "mlaan-dgl": cut(lg.methods.MLAAN(leaps=False, base="dgl"), 4),
+    "leaps": cut(LEAPS, 5),
+    "leaps-alone": cut(LEAP_ALONE, 5),
+    "leaps-back": follows_back,
     "dropout": lambda: lg.localize(vgg(), lg.methods.PredSim(), partition=lg.equal_blocks(4)),
 }
 

@@ -2,14 +2,16 @@
 
 import importlib
 import multiprocessing
+import os
 import socket
 import traceback
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any, final
 
 from localgrad.distributed import Address
 
-PATIENCE = 60
+PATIENCE = 120
 
 
 def serve(connection: Connection) -> None:
@@ -71,17 +73,30 @@ class Pool:
 
     def outcomes(self, reference: str, ranks: int, *arguments: Any) -> list[tuple[bool, Any]]:
         """The same with (True, result) or (False, (exception, text, trace)) by rank."""
-        port = free_port()
-        for rank, (_, connection) in enumerate(self.members[:ranks]):
-            connection.send((reference, (Address(rank, ranks, "127.0.0.1", port), *arguments)))
-        return [self._answer(rank) for rank in range(ranks)]
+        self.start(reference, ranks, *arguments)
+        return [self.answer(rank) for rank in range(ranks)]
 
-    def _answer(self, rank: int) -> tuple[bool, Any]:
+    def start(
+        self, reference: str, ranks: int, *arguments: Any, only: Sequence[int] | None = None, port: int | None = None
+    ) -> None:
+        """Give the task to all ranks, or to some of them; every one that got it has an ``answer``."""
+        port = free_port() if port is None else port
+        for rank in range(ranks) if only is None else only:
+            self.members[rank][1].send((reference, (Address(rank, ranks, "127.0.0.1", port), *arguments)))
+
+    def answer(self, rank: int) -> tuple[bool, Any]:
+        """What a process of the pool made of its task."""
         process, connection = self.members[rank]
         if not connection.poll(PATIENCE):
             raise TimeoutError(f"rank {rank} did not answer within {PATIENCE} s (alive: {process.is_alive()})")
         answer: tuple[bool, Any] = connection.recv()
         return answer
+
+    def signal(self, rank: int, number: int) -> None:
+        """Send a signal to a process of the pool."""
+        pid = self.members[rank][0].pid
+        assert pid is not None
+        os.kill(pid, number)
 
     def close(self) -> None:
         """End all processes."""

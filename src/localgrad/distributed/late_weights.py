@@ -2,7 +2,7 @@
 
 Exactly, a part that follows a block moves in step t towards the block as it was before the update of step t, and those
 weights do not exist yet while earlier mini-batches are on the way. With a delay of n it takes version
-max(first, t - n): version s is what the block is before the update of step s, ``first`` the step at which the run began.
+max(first, t - n): version s is what the block is before the update of step s, ``first`` the step where the run began.
 
 The owner of a block sends the first version before any work and version s + 1 at the end of step s; it never waits for
 who follows, whose inbox holds the n + 2 messages by which an earlier stage can be behind. Nobody waits in a circle:

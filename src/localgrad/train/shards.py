@@ -173,18 +173,22 @@ def _free_path(folder: Path, rank: int, position: Position, held: Sequence[str])
     It may be all that is left of some unit when this process dies before the others have written.
     """
     home = step_folder(folder, position[0])
+    found = re.compile(rf"rank-{rank}(?:\.\d+)?\.safetensors")
+    for path in sorted(home.iterdir()) if home.is_dir() else ():
+        if not found.fullmatch(path.name):
+            continue
+        try:
+            shard = read_shard(path)
+        except LocalgradError:
+            continue  # of somebody else, or damaged: whoever looks at the folder is told
+        # Looked for first: the file before it may be gone, and two of one position would be one too many.
+        if shard.position == position and shard.units == tuple(held):
+            return path
     number = 0
     while True:
         path = home / (f"rank-{rank}.{number}.safetensors" if number else f"rank-{rank}.safetensors")
         if not path.exists():
             return path
-        try:
-            shard = read_shard(path)
-        except LocalgradError:
-            pass  # of somebody else, or damaged: whoever looks at the folder is told
-        else:
-            if shard.position == position and shard.units == tuple(held):
-                return path
         number += 1
 
 
