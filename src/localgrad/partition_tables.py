@@ -71,6 +71,7 @@ TABLES: dict[str, dict[str, dict[int, Ends]]] = {
         "imagenet_resnet152": {50: _IMAGENET152, 51: _IMAGENET152},
     },
     # GN-DGL with groups: one more border after the last block, so the classifier is a module of its own; K counts the
-    # grouped modules.
+    # grouped modules. With K=1 the groups are independent thin networks, as text and MACs of the paper have it; the
+    # command in the released code would train them jointly, and crashes (methods.md 12, row 15).
     "gndgl": {"resnet32": {1: ((3, 4),), **{k: (*ends, (3, 4)) for k, ends in _RESNET32.items()}}},
 }

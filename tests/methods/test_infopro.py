@@ -143,7 +143,10 @@ def test_a_missing_schedule_says_which_exist_and_how_to_give_one(method: InfoPro
     text = str(caught.value)
     assert text.startswith("InfoPro: no lambda schedule is published for ")
     assert wrong in text
-    assert "Give one: lambdas=Lambdas(first=(5, 0.5), last=(0, 0)), pairs of (reconstruction, task) weights." in text
+    assert (
+        "Give one: lambdas=Lambdas(first=(5, 0.5), last=(0, 0)), pairs of (reconstruction, task) weights; on the "
+        'command line the recipes of InfoPro take --first "[5,0.5]" --last "[0,0]".'
+    ) in text
     for exists in (
         "for source='infopro', loss='contrast': cifar10 resnet32 K=2/4/8/16, cifar10 resnet110 K=2/4/8/16, "
         "cifar10 resnet110 balanced K=2/3/4, stl10 resnet110 K=2/4/8/16, stl10 resnet110 balanced K=2/3/4, "

@@ -70,10 +70,10 @@ NETS = {
     ("CIFAR-100", "vgg11b"): Net(0.05, 2048),
     ("CIFAR-100", "vgg11b(2x)"): Net(0.1, lr=3e-4),
     ("CIFAR-100", "vgg11b(3x)"): Net(0.15, lr=3e-4),
-    ("SVHN(+extra)", "vgg8b"): Net(0.3, lr=3e-4),
-    ("SVHN(+extra)", "vgg8b+cutout"): Net(0.15, lr=3e-4),
-    ("STL-10", "vgg8b"): Net(0.1),
-    ("STL-10", "vgg8b+cutout"): Net(0.1),
+    ("SVHN(+extra)", "vgg8b"): Net(0.3, 2048, 3e-4),
+    ("SVHN(+extra)", "vgg8b+cutout"): Net(0.15, 2048, 3e-4),
+    ("STL-10", "vgg8b"): Net(0.1, 2048),
+    ("STL-10", "vgg8b+cutout"): Net(0.1, 2048),
 }
 # Millions of parameters that the tables give. The perceptron on CIFAR-100 is said to have the 27.3 of CIFAR-10's, whose
 # classifier has 90 classes, 0.27 millions of weights, less.

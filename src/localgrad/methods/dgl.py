@@ -146,6 +146,7 @@ class DGL:
             case "mlp":
                 return MlpSR(channels, size, classes, convs=0, hidden=self.mlp_hidden or 3, max_hidden=self.max_hidden)
             case "auglocal":
+                # The map's true size: AugLocal's code takes 28 for all layers of 512 channels (methods.md 12, row 39).
                 pooled = (min(ceil(size[0] / 4), 2), min(ceil(size[1] / 4), 2))
                 return MlpSR(
                     channels, size, classes, hidden=2, hidden_bias=False, pooled=pooled, max_hidden=self.max_hidden

@@ -23,10 +23,14 @@ from localgrad.partition import Cut, EqualBlocks, PaperTable
 from localgrad.spec import Backbone, Partition, Shape, Span
 
 FinalHead = Literal["linear", "1c2f"]
-"""The network's classifier: global pooling and a linear layer (the paper), or the released code's conv head."""
+"""The network's classifier: global pooling and a linear layer (the paper; its published MACs fit only that), or the
+released code's conv head (methods.md 12, row 16)."""
 
 PATTERN = (1, 2, 1)
-"""Groups of the first layers of a layer-wise network, in multiples of G; later layers are whole (section 4.1)."""
+"""Groups of the first layers of a layer-wise network, in multiples of G; later layers are whole (section 4.1).
+
+So are the fully connected ones, the last of which the thesis alone cuts into groups (methods.md 12, row 21).
+"""
 
 
 @final
@@ -142,6 +146,8 @@ class GNDGL:
                     f"{blocks}. Leave modules out."
                 )
             return EqualBlocks(blocks)
+        # The published MACs of one group are those of InfoPro's cut; the code's commands have the extra border even
+        # there, which is extra_head (methods.md 12, row 38).
         decoupled = self.groups > 1 or self.extra_head
         return PaperTable(blocks if modules is None else modules, "gndgl" if decoupled else "infopro")
 

@@ -139,7 +139,10 @@ def published(source: Source, loss: Task, dataset: str, network: str, balance: B
 
 def how_to_give_one() -> str:
     """What to write to have a schedule of one's own."""
-    return "Give one: lambdas=Lambdas(first=(5, 0.5), last=(0, 0)), pairs of (reconstruction, task) weights."
+    return (
+        "Give one: lambdas=Lambdas(first=(5, 0.5), last=(0, 0)), pairs of (reconstruction, task) weights; on the "
+        'command line the recipes of InfoPro take --first "[5,0.5]" --last "[0,0]".'
+    )
 
 
 def _listed() -> list[str]:

@@ -62,6 +62,9 @@ class MLAAN:
     One module is plain backpropagation. Raises LocalgradError for what is unknown or out of range.
     """
 
+    # Paper against code (methods.md 12, rows 22 to 28): three modules as in the text and all files but one; averages of
+    # the network, of which the prose says that they bring information from deeper modules; all of them move, every
+    # module has its own loss and the last one both, as the paper's equations have it; weights and lists are the code's.
     cascade: int = 3
     leaps: bool | tuple[tuple[str, ...], ...] = True
     base: Base = "plain"

@@ -12,8 +12,11 @@ from localgrad.recipes.making.imagenet import backprop, dgl, imagenet_setting, p
 from localgrad.recipes.making.mlaan import mlaan
 from localgrad.recipes.making.protocols import DGL_IMAGENET, imagenet
 
+# The released script passes no pyramid here, joins no tail and has no BatchNorm before the classifier, unlike the CIFAR
+# code (methods.md 12, rows 1, 4 and 5).
 _AUGLOCAL = AugLocal(depth=5, tau=0, tail="strict", head_bn=False)
 _INFOPRO = imagenet(0.4, 1024, 90)
+# The paper's batch of 128; the released code runs it without averaging gradients over its processes (row 31).
 _MLAAN = imagenet(0.05, 128, 150)
 
 _VGG13_TRAINING = imagenet(0.1, 256, 90)

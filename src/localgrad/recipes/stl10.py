@@ -30,6 +30,7 @@ _RESNET110 = resnet_setting(__name__, STL10, "STL-10", 110, SMALL_BATCH)
 
 _STATISTICS = (("mean", (0.447, 0.440, 0.407)), ("std", (0.260, 0.257, 0.271)))
 _VGG8B = Setting(__name__, STL10, "STL-10", vgg8b, "vgg8b", "VGG8b", 7, PREDSIM)
-_LAYERS = Layerwise(Augment(), {1: 0.1}, cutout=48, data=_STATISTICS)
+# 2048 features: as on SVHN, from the released script.
+_LAYERS = Layerwise(Augment(), {1: 0.1}, max_features=2048, cutout=48, data=_STATISTICS)
 predsim_vgg8b = predsim_layers(_VGG8B, _LAYERS)
 backprop_vgg8b = backprop_layers(_VGG8B, _LAYERS)

@@ -31,7 +31,10 @@ SMALL_BATCH = Protocol(_nesterov(0.1), Cosine(warmup_epochs=10, warmup_lr=0.01),
 """The same on STL-10."""
 
 GNDGL = Protocol(_nesterov(0.8), Cosine(warmup_epochs=10, warmup_lr=0.01), 1024, 160)
-"""GN-DGL's multi-layer experiments on every data set."""
+"""GN-DGL's multi-layer experiments on every data set.
+
+The rate of the second version, the thesis and the code; the first version says 0.1 (methods.md 12, row 13).
+"""
 
 GNDGL_LAYERS = Protocol(Adam(lr=1e-3), MultiStep((1 / 3, 2 / 3), (0.5, 0.2)), 128, 150)
 """GN-DGL layer-wise on VGG6a: 1e-3, 5e-4 from epoch 50, 1e-4 from epoch 100 of 150."""
