@@ -1,5 +1,6 @@
 """``--processes N``: the short form of torchrun on one machine."""
 
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from localgrad.errors import LocalgradError, RunError
 from localgrad.train import DistributedSpec, Run
 from localgrad.train.folder import folder_problems
 from localgrad.train.ranks.placing import check_processes
+from localgrad.train.record import RUN_FILE
 
 RESTARTS = 3
 """How often all processes start again after one was lost."""
@@ -55,6 +57,25 @@ def launch(processes: int, run: Run, resume: bool, words: Sequence[str]) -> int:
         raise RunError(problems)
     # As torchrun does: else every process takes all cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    _quiet()
+    again = list(words)
+    for left in reversed(range(RESTARTS + 1)):
+        status, lost = _started(processes, again)
+        if lost is None:
+            return status
+        if not left:
+            break
+        print(f"{lost}: all processes start again from the newest checkpoint ({left} more times).", file=sys.stderr)
+        if not resume and run.out is not None and (run.out / RUN_FILE).exists():
+            again = ["--resume", str(run.out)]
+    raise LocalgradError(
+        f"--processes: {lost}, as after each of {RESTARTS} new starts; not started again. The checkpoints in {run.out} "
+        "are whole."
+    )
+
+
+def _started(processes: int, words: Sequence[str]) -> tuple[int, str | None]:
+    """Exit status of the processes, and in words what was lost when the system or a person killed one of them."""
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -62,14 +83,26 @@ def launch(processes: int, run: Run, resume: bool, words: Sequence[str]) -> int:
         run_id=f"localgrad-{os.getpid()}",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        max_restarts=RESTARTS,
+        # Started again here, and only after a loss: an error of the user would come again.
+        max_restarts=0,
         monitor_interval=0.5,
     )
     try:
         elastic_launch(config, sys.executable)("-m", "localgrad", "train", *words)
     except ChildFailedError as error:
+        for rank, failure in sorted(error.failures.items()):
+            # Those of the launcher, which ends the others, are none.
+            if failure.exitcode < 0 and -failure.exitcode not in (signal.SIGTERM, signal.SIGINT):
+                return 1, f"rank {rank} was ended by {signal.Signals(-failure.exitcode).name}"
         _, failure = error.get_first_failure()
-        return failure.exitcode if failure.exitcode > 0 else 1
+        return (failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode), None
     except SignalException as stopped:
-        return 128 + signal.Signals(stopped.sigval).value
-    return 0
+        return 128 + signal.Signals(stopped.sigval).value, None
+    return 0, None
+
+
+def _quiet() -> None:
+    """Keep the launcher's own log to itself: the processes say what went wrong."""
+    for name in tuple(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -71,7 +71,7 @@ def run_settings(
         max_reuse: queued: how often one unit may read one batch
         lifo_quirk: queued: choose batches with the off-by-one of the released code
         buffer_home: queued: where buffers lie
-        processes: start so many processes on this machine and train distributed; after a failure they start again
+        processes: start so many processes on this machine and train distributed; when one is killed they start again
         hosts: distributed: the stage that hosts each unit, as [0,0,1,1]; by default as many MACs for each
         plan: distributed: file of `localgrad plan -o FILE` that says the same, and replicas and wire
         replicas: distributed: processes of every stage, which share the rows of a batch

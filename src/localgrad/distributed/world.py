@@ -6,9 +6,10 @@ a signal asks to stop. Nothing of the training goes through it.
 
 import json
 import os
+import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +24,8 @@ from localgrad.errors import LocalgradError
 WORDS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 NEVER_SENT = 1_000_000
 """Tag of a message that does not come."""
+PATIENCE = 0.2
+"""Seconds between two questions whether the others live."""
 LOST_AFTER = 3.0
 """Seconds that a broken connection waits for the reason: the other end says it before it leaves."""
 
@@ -49,8 +52,8 @@ class Address:
         if missing:
             raise LocalgradError(
                 f"runtime distributed: {', '.join(missing)} not found in the environment, so this process does not "
-                "know the others. Start it with `torchrun --nproc-per-node N -m localgrad train ...`, or give "
-                "--processes N without torchrun."
+                "know the others. Start it with `torchrun --nproc-per-node N -m localgrad train ...`, give --processes "
+                "N without torchrun, or train in this one process with --runtime sequential."
             )
         rank, size, port = (int(words[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
         return Address(
@@ -98,6 +101,7 @@ class World:
             # Who is gone is found by the heartbeat; a peer that lives may take as long as it needs.
             timeout=timedelta(days=7),
         )
+        self.ask = Patient(self.store, self.check)
         # A connection of its own: a store answers one question at a time.
         self.beat = Heartbeat(PrefixStore(f"localgrad/{address.attempt}", client.clone()), self)
         self.beat.start()
@@ -115,6 +119,7 @@ class World:
                     time.sleep(4 * self.beat.interval)  # until the others have heard it
             self._break()
         self.beat.stop()
+        self.ask.end()
         if error is None or not any(thread and thread.is_alive() for _, _, thread in self._channels):
             dist.destroy_process_group()
 
@@ -133,18 +138,19 @@ class World:
                 never = dist.irecv(torch.empty(1), peer, group, NEVER_SENT)
                 if never is not None:
                     never.wait(timedelta(milliseconds=1))
-            if self.device.type == "cuda":
+            whole = group or dist.group.WORLD
+            if self.device.type == "cuda" and whole is not None:
                 with suppress(RuntimeError):
-                    (group or dist.group.WORLD).abort()
+                    whole.abort()
         for _, _, thread in self._channels:
             if thread is not None:
                 thread.join(timeout=LOST_AFTER)
 
     def _part(self) -> None:
         """Wait, where this process keeps the store, until the others need it no more."""
-        self.store.set(f"done/{self.rank}", "1")
+        self.ask.set(f"done/{self.rank}", "1")
         while self.keeps_store and self.beat.trouble is None:
-            if all(self.store.check([f"done/{rank}"]) for rank in range(self.size)):
+            if all(self.ask.check([f"done/{rank}"]) for rank in range(self.size)):
                 return
             time.sleep(0.01)
 
@@ -171,22 +177,22 @@ class World:
 
     def agree(self, what: str, mine: object) -> list[Any]:
         """Tell all others plain data; returns what every process told, by rank. Everybody has to call it."""
-        self.store.set(f"{what}/{self.rank}", json.dumps(mine))
+        self.ask.set(f"{what}/{self.rank}", json.dumps(mine))
         told = []
         for rank in range(self.size):
-            while not self.store.check([f"{what}/{rank}"]):
+            while not self.ask.check([f"{what}/{rank}"]):
                 self.check()
                 time.sleep(0.005)
-            told.append(json.loads(self.store.get(f"{what}/{rank}")))
+            told.append(json.loads(self.ask.get(f"{what}/{rank}")))
         return told
 
     def tell(self, what: str, value: str) -> None:
         """Leave a word for all others."""
-        self.store.set(what, value)
+        self.ask.set(what, value)
 
     def told_number(self, what: str) -> int | None:
         """The number that a process has left there; None when there is none yet."""
-        return int(self.store.get(what)) if self.store.check([what]) else None
+        return int(self.ask.get(what)) if self.ask.check([what]) else None
 
     def reached(self, what: str, step: int, ranks: Sequence[int]) -> int | None:
         """Say that this process has done something for ``step``; the step that all ``ranks`` have done it for."""
@@ -198,10 +204,11 @@ class World:
     def fail(self, text: str) -> None:
         """Tell the others why this process stops; the first reason counts."""
         with suppress(Exception):
-            self.store.compare_set("failed", "", json.dumps([self.rank, text]))
+            self.ask.compare_set("failed", "", json.dumps([self.rank, text]))
 
     def check(self) -> None:
         """Raise LocalgradError when another process has failed or is gone."""
+        self.beat.listen_for_silence()
         if self.beat.trouble is not None:
             raise LocalgradError(self.beat.trouble)
 
@@ -223,6 +230,61 @@ class World:
 
 
 @final
+class Patient:
+    """Questions to a store, asked by a thread of its own: one that nobody answers would hold the training up forever.
+
+    While it waits it calls ``check``, which raises when the run cannot go on.
+    """
+
+    def __init__(self, store: Store, check: Callable[[], None]) -> None:
+        self.store, self.check_others = store, check
+        self._questions: queue.Queue[tuple[Callable[[], Any], queue.Queue[tuple[bool, Any]]] | None] = queue.Queue()
+        threading.Thread(target=self._run, name="questions", daemon=True).start()
+
+    def set(self, key: str, value: str) -> None:
+        """Leave a value."""
+        self._ask(lambda: self.store.set(key, value))
+
+    def get(self, key: str) -> bytes:
+        """A value that is there."""
+        found: bytes = self._ask(lambda: self.store.get(key))
+        return found
+
+    def check(self, keys: list[str]) -> bool:
+        """Whether all are there."""
+        return bool(self._ask(lambda: self.store.check(keys)))
+
+    def compare_set(self, key: str, expected: str, value: str) -> None:
+        """Leave a value where another, or none, is expected."""
+        self._ask(lambda: self.store.compare_set(key, expected, value))
+
+    def end(self) -> None:
+        """Let the thread end."""
+        self._questions.put(None)
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        answers: queue.Queue[tuple[bool, Any]] = queue.Queue(1)
+        self._questions.put((question, answers))
+        while True:
+            try:
+                fine, value = answers.get(timeout=PATIENCE)
+            except queue.Empty:
+                self.check_others()
+                continue
+            if not fine:
+                raise LocalgradError(f"nobody answers at the meeting point: {first_line(value)}") from value
+            return value
+
+    def _run(self) -> None:
+        while (asked := self._questions.get()) is not None:
+            question, answers = asked
+            try:
+                answers.put((True, question()))
+            except BaseException as error:  # noqa: BLE001 -- raised by whoever asked
+                answers.put((False, error))
+
+
+@final
 class Heartbeat:
     """A thread that says in the store that this process lives, and hears whether the others do.
 
@@ -238,6 +300,7 @@ class Heartbeat:
         self.alone = False
         self.stop_asked = threading.Event()
         self._ended = threading.Event()
+        self._answered = time.monotonic()
         self._heard: dict[int, tuple[str, float]] = {}
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -248,7 +311,8 @@ class Heartbeat:
     def stop(self) -> None:
         """End; others take it for a process that has finished."""
         self._ended.set()
-        self._thread.join(timeout=5)
+        # It hangs where nobody answers.
+        self._thread.join(timeout=0 if self.alone else 5)
 
     def _run(self) -> None:
         count = 0
@@ -257,11 +321,19 @@ class Heartbeat:
                 count += 1
                 self.store.set(f"beat/{self.world.rank}", str(count))
                 self._listen()
+                self._answered = time.monotonic()
             self.store.set(f"beat/{self.world.rank}", "ended")
         except Exception as error:  # noqa: BLE001 -- the store's client raises several kinds
             if not self._ended.is_set():
                 self.alone = True
                 self.trouble = self.world.gone(0, f"nobody answers at the meeting point ({first_line(error)})")
+
+    def listen_for_silence(self) -> None:
+        """Whether the meeting point itself hangs: called by the training, since this thread then hangs, too."""
+        if self.trouble is None and time.monotonic() - self._answered > self.world.timeout + self.interval:
+            self.alone = True
+            how = f"nobody has answered at the meeting point for {self.world.timeout:g} s"
+            self.trouble = self.world.gone(0, how)
 
     def _listen(self) -> None:
         if self.trouble is not None:
