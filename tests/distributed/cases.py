@@ -42,6 +42,7 @@ def follows_back() -> lg.LocalNetwork:
 
 CASES: dict[str, Callable[[], lg.LocalNetwork]] = {
     "dgl": cut(lg.methods.DGL(), 4),
+    "dgl-2": cut(lg.methods.DGL(), 2),
     "auglocal": cut(lg.methods.AugLocal(depth=2), 5),
     "infopro": cut(lg.methods.InfoPro(loss="softmax", lambdas=LAMBDAS), 3),
     "predsim": cut(lg.methods.PredSim(framework="blockwise"), 3),

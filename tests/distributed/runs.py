@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import localgrad as lg
+from localgrad.backbones.module import wrap
 from localgrad.data import Augment, ImageSet, Split
 from localgrad.methods import Lambdas
+from localgrad.rng import seeded
 from localgrad.train import SGD, Cosine, DistributedSpec, Run
 from localgrad.update import Precision
 
@@ -58,6 +61,16 @@ def tiny(method: Any = None, modules: int = 4, **changes: Any) -> Run:
     return replace(run, **changes)
 
 
+def foreign() -> Run:
+    """A network that localgrad did not build, as a recipe makes it: from the seed, on the CPU."""
+    with seeded(5):
+        model = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
+        )  # fmt: skip
+    return tiny(backbone=wrap(model, torch.zeros(2, 3, 8, 8)), partition=lg.equal_blocks(3))
+
+
 RUNS: dict[str, Callable[[], Run]] = {
     "dgl": tiny,
     "val": lambda: tiny(val_fraction=0.25),
@@ -68,6 +81,7 @@ RUNS: dict[str, Callable[[], Run]] = {
     "gndgl": lambda: tiny(lg.methods.GNDGL(), 2, groups=2, val_fraction=0.25),
     "mlaan": lambda: tiny(lg.methods.MLAAN(leaps=False), val_fraction=0.25),
     "leaps": lambda: tiny(lg.methods.MLAAN()),
+    "foreign": foreign,
 }
 
 

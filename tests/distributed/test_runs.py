@@ -58,6 +58,7 @@ def same(folder: Path, expected: Path) -> list[str]:
         ("infopro", 3, DistributedSpec()),
         ("gndgl", 3, DistributedSpec(hosts=(0, 1, 2, 2, 2))),
         ("gndgl", 2, DistributedSpec(hosts=(0, 1, 1, 1, 1), labels="loader")),
+        ("foreign", 3, DistributedSpec()),
         ("mlaan", 2, DistributedSpec()),
         ("mlaan", 4, DistributedSpec()),
     ],

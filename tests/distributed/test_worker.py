@@ -15,6 +15,7 @@ from tests.distributed.pool import Pool
 
 STEPS = 10
 PLACED = [
+    ("dgl-2", (0, 1)),
     ("dgl", (0, 0, 1, 1)),
     ("dgl", (0, 0, 1, 2)),
     ("dgl", (0, 1, 2, 3)),

@@ -83,7 +83,9 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
                 assert run(" ".join(words), capsys)
             done.append(verb)
         written = {path.name for path in Path().iterdir()}
-    assert {"recipes", "train", "compare", "evaluate", "export", "report", "cost", "audit", "plan", "simulate"} <= set(done)
+    assert {"recipes", "train", "compare", "evaluate", "export", "report", "cost", "audit", "plan", "simulate"} <= set(
+        done
+    )
     assert "report.html" in written and Path(tmp_path, "runs/mine/comparison.json").exists()
 
 

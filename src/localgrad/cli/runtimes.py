@@ -47,9 +47,7 @@ def runtime_from(settings: Mapping[str, Any], runtime: RuntimeSpec) -> RuntimeSp
         raise LocalgradError(f"{words}: only the queued runtime has buffers; give --runtime queued as well.")
     if many and not isinstance(runtime, DistributedSpec):
         words = ", ".join(map(option, many))
-        raise LocalgradError(
-            f"{words}: only the distributed runtime has these; give --runtime distributed as well."
-        )
+        raise LocalgradError(f"{words}: only the distributed runtime has these; give --runtime distributed as well.")
     if isinstance(runtime, QueuedSpec):
         return _queued(queue, runtime)
     return _distributed(many, runtime) if isinstance(runtime, DistributedSpec) else runtime

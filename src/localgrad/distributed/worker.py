@@ -89,11 +89,9 @@ class Worker:
             raise LocalgradError(
                 "auxiliary networks follow blocks of other stages: give ema_delay, or put these units on one stage."
             )
-        # What a method sends against the arrows has a process group of its own.
-        backward = new_group() if any(channel.backward for channel in self.channels) else None
-        for tag, channel in enumerate(self.channels):
+        groups = channel_groups(self.channels, device)
+        for tag, (channel, group) in enumerate(zip(self.channels, groups, strict=True)):
             key = channel.kind, channel.unit
-            group = backward if channel.backward else None
             if channel.source == self.stage:
                 target = placement.rank(channel.target, self.replica)
                 self.out.setdefault(key, []).append((channel, Outbox(world, target, tag, group)))
@@ -328,6 +326,17 @@ class Worker:
                 "Give this process fewer units (--hosts, or more processes), cut the network into smaller modules, "
                 "or take a smaller --batch-size."
             ) from error
+
+
+def channel_groups(channels: Sequence[Transfer], device: torch.device) -> list[dist.ProcessGroup | None]:
+    """The process group of every channel; None is that of everything. Every process has to call it.
+
+    What a method sends against the arrows has a group of its own. nccl knows no tags, so there every channel has one.
+    """
+    if device.type == "cuda":
+        return [new_group() for _ in channels]
+    backward = new_group() if any(channel.backward for channel in channels) else None
+    return [backward if channel.backward else None for channel in channels]
 
 
 def new_group() -> dist.ProcessGroup:
