@@ -81,3 +81,10 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
     """Names of the tensors that are not the same bit for bit."""
     assert before.keys() == after.keys()
     return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file run in one process, and all that use the pool of ranks: there is one pool for the whole run."""
+    for item in items:
+        path = item.path
+        item.add_marker(pytest.mark.xdist_group("distributed" if path.parent.name == "distributed" else str(path)))

@@ -1,23 +1,28 @@
 """A pool of real processes for tests: started once, each runs the tasks that it is given, one after the other."""
 
+import faulthandler
 import importlib
 import multiprocessing
 import os
+import signal
 import socket
+import time
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, final
 
 from localgrad.distributed import Address
 
-PATIENCE = 120
+PATIENCE = 90
 
 
 def serve(connection: Connection) -> None:
     """What a process of the pool does: ``module:function`` with arguments, until there is none."""
     import torch
 
+    faulthandler.register(signal.SIGUSR1)
     torch.set_num_threads(1)
     while True:
         task = connection.recv()
@@ -39,6 +44,15 @@ def free_port() -> int:
         return port
 
 
+def start_member(context: SpawnContext) -> tuple[SpawnProcess, Connection]:
+    """A process of the pool, and the connection to it."""
+    mine, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    return process, mine
+
+
 @final
 class RankError(Exception):
     """What a process of the pool raised: ``kind`` and ``text`` of its exception."""
@@ -56,11 +70,7 @@ class Pool:
         context = multiprocessing.get_context("spawn")
         self.members = []
         for _ in range(size):
-            mine, theirs = context.Pipe()
-            process = context.Process(target=serve, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()
-            self.members.append((process, mine))
+            self.members.append(start_member(context))
 
     def run(self, reference: str, ranks: int, *arguments: Any) -> list[Any]:
         """``module:function(address, *arguments)`` on so many processes. Raises RankError, that of the first that
@@ -88,9 +98,23 @@ class Pool:
         """What a process of the pool made of its task."""
         process, connection = self.members[rank]
         if not connection.poll(PATIENCE):
+            self._start_again()
             raise TimeoutError(f"rank {rank} did not answer within {PATIENCE} s (alive: {process.is_alive()})")
         answer: tuple[bool, Any] = connection.recv()
         return answer
+
+    def _start_again(self) -> None:
+        """New processes in place of those that hang, which say where they do: one test fails, not all after it."""
+        context = multiprocessing.get_context("spawn")
+        for process, _ in self.members:
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGUSR1)
+        time.sleep(1)
+        for place, (process, connection) in enumerate(self.members):
+            process.kill()
+            process.join()
+            connection.close()
+            self.members[place] = start_member(context)
 
     def signal(self, rank: int, number: int) -> None:
         """Send a signal to a process of the pool."""

@@ -120,8 +120,13 @@ class World:
             self._break()
         self.beat.stop()
         self.ask.end()
-        if error is None or not any(thread and thread.is_alive() for _, _, thread in self._channels):
+        if error is None:
             dist.destroy_process_group()
+        elif not any(thread and thread.is_alive() for _, _, thread in self._channels):
+            # In a thread: nothing may keep this process, which has said why it stops, from ending.
+            ending = threading.Thread(target=dist.destroy_process_group, name="end", daemon=True)
+            ending.start()
+            ending.join(timeout=LOST_AFTER)
 
     def uses(self, peer: int, group: dist.ProcessGroup | None, thread: threading.Thread | None = None) -> None:
         """Remember a connection, and the thread that waits on it: an error here has to end both."""
@@ -134,10 +139,9 @@ class World:
         """
         self.over.set()
         for peer, group in dict.fromkeys((peer, group) for peer, group, _ in self._channels):
-            with suppress(RuntimeError):  # the timeout, or a connection that is closed already
-                never = dist.irecv(torch.empty(1), peer, group, NEVER_SENT)
-                if never is not None:
-                    never.wait(timedelta(milliseconds=1))
+            ending = threading.Thread(target=_close, args=(peer, group), name="close", daemon=True)
+            ending.start()
+            ending.join(timeout=LOST_AFTER)
             whole = group or dist.group.WORLD
             if self.device.type == "cuda" and whole is not None:
                 with suppress(RuntimeError):
@@ -353,6 +357,13 @@ class Heartbeat:
             self._heard[rank] = (beat, since if beat == before else now)
             if beat != "ended" and now - self._heard[rank][1] > self.world.timeout:
                 self.trouble = self.world.gone(rank, f"no sign of life for {self.world.timeout:g} s")
+
+
+def _close(peer: int, group: dist.ProcessGroup | None) -> None:
+    with suppress(RuntimeError):  # the timeout, or a connection that is closed already
+        never = dist.irecv(torch.empty(1), peer, group, NEVER_SENT)
+        if never is not None:
+            never.wait(timedelta(milliseconds=1))
 
 
 def _connect(address: Address, timeout: float) -> TCPStore:
