@@ -1,8 +1,10 @@
 """Small networks, batches and optimisers that the tests share."""
 
+import multiprocessing
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -81,6 +83,11 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
     """Names of the tensors that are not the same bit for bit."""
     assert before.keys() == after.keys()
     return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+def child_processes() -> list[Any]:
+    """Processes that this one has started, without the pool of ranks."""
+    return [child for child in multiprocessing.active_children() if child.name != "rank of the pool"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

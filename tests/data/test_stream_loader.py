@@ -1,6 +1,5 @@
 """Streaming: what a batch is, that workers change no bit of it, and what happens when one ends early."""
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tests.conftest import child_processes
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
@@ -128,33 +128,33 @@ def test_unreadable_files_are_named_and_not_skipped(folder: Path, workers: int):
     assert "train/ant/1.jpg: image file is truncated" in text
     assert "train/ant/10.jpg: [Errno 2] No such file" in text
     assert "Traceback" not in text
-    assert multiprocessing.active_children() == []
+    assert child_processes() == []
 
 
 def test_workers_end_when_the_epoch_is_closed(folder: Path):
     batches = loader(folder, workers=2).epoch(0)
     next(batches)
-    assert len(multiprocessing.active_children()) == 2
+    assert len(child_processes()) == 2
     batches.close()
-    assert multiprocessing.active_children() == []
+    assert child_processes() == []
 
 
 def test_workers_leave_signals_to_the_parent_and_a_dead_one_is_said(folder: Path):
     batches = loader(folder, workers=2, batch_size=1).epoch(0)
     # One from each: both have started.
     next(batches), next(batches)
-    workers = multiprocessing.active_children()
+    workers = child_processes()
     for worker in workers:
         os.kill(worker.pid, signal.SIGINT)
         os.kill(worker.pid, signal.SIGTERM)
     for _ in range(15):
         next(batches)
-    assert multiprocessing.active_children() == workers
+    assert child_processes() == workers
     match = rf"a worker process that reads {folder} died \(.*\)\. .* or workers=0, which reads in the main process"
     os.kill(workers[0].pid, signal.SIGKILL)
     with pytest.raises(DataError, match=match):
         list(batches)
-    assert multiprocessing.active_children() == []
+    assert child_processes() == []
 
 
 def test_grey_images_become_rgb_and_16_bits_are_refused(folder: Path, tmp_path: Path):

@@ -47,7 +47,7 @@ def free_port() -> int:
 def start_member(context: SpawnContext) -> tuple[SpawnProcess, Connection]:
     """A process of the pool, and the connection to it."""
     mine, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs,), daemon=True)
+    process = context.Process(target=serve, args=(theirs,), name="rank of the pool", daemon=True)
     process.start()
     theirs.close()
     return process, mine

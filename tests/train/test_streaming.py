@@ -1,6 +1,5 @@
 """A streamed image folder trains, evaluates, stops at a signal and goes on bit for bit; and batches that do not fit."""
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from localgrad.data import Crops, DataError, ImageFolder, StreamedFolder
 from localgrad.errors import RunError
 from localgrad.methods import DGL
 from localgrad.train import SGD, Constant, Run, train
+from tests.conftest import child_processes
 from tests.data.conftest import Publish
 from tests.train.conftest import assert_same_run, header, rows
 
@@ -75,7 +75,7 @@ def test_workers_change_nothing_of_a_run(folder: Path, tmp_path: Path) -> None:
     assert rows(tmp_path / "0") == rows(tmp_path / "2")
     last = rows(tmp_path / "2")[1]
     assert (last["test"]["samples"], last["val"]["samples"]) == (22, 4)
-    assert multiprocessing.active_children() == []
+    assert child_processes() == []
 
 
 def test_a_signal_ends_the_workers_and_the_resumed_run_is_the_same(
@@ -87,7 +87,7 @@ def test_a_signal_ends_the_workers_and_the_resumed_run_is_the_same(
     monkeypatch.setenv("SIGNAL_AT", "8")
     stopped = train(tiny(folder, cut))
     assert (stopped.interrupted, stopped.finished) == ("SIGTERM", False)
-    assert multiprocessing.active_children() == []
+    assert child_processes() == []
     assert header(cut)["progress"]["batch"] == 2
     monkeypatch.delenv("SIGNAL_AT")
     # With another number of workers, as on another machine.
@@ -100,7 +100,7 @@ def test_a_broken_image_stops_the_run_with_its_name(folder: Path, tmp_path: Path
     broken.write_bytes(broken.read_bytes()[:-60])
     with pytest.raises(DataError, match=r"1 files cannot be decoded; .*\n  train/bee/4.jpg: image file is truncated"):
         train(tiny(folder, tmp_path / "a"))
-    assert multiprocessing.active_children() == []
+    assert child_processes() == []
 
 
 @pytest.mark.parametrize("streaming", [True, False])
