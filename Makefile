@@ -8,9 +8,10 @@ READY := $(VENV)/.ready
 
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@# uv resolves torch and torchvision to builds that belong together; pip alone may not.
+	@# uv resolves torch and torchvision to builds that belong together; pip alone may not. Compiled here once: where
+	@# Python is told to write no bytecode, every process would compile torch anew (2 of 4 s).
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[all]" --group dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable ".[all]" --group dev
 	@touch $(READY)
 
 # One thread each: the demo's and the tests' networks are tiny, and threads that wait for each other on a busy machine
@@ -21,6 +22,7 @@ demo: $(READY)
 	$(BIN)/localgrad compare digits.backprop digits.dgl digits.auglocal --seeds 0,1 --out runs/demo --report report.html
 
 test: export OMP_NUM_THREADS = 1
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 

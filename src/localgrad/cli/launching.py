@@ -13,7 +13,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from localgrad.errors import LocalgradError, RunError
 from localgrad.train import DistributedSpec, Run
 from localgrad.train.folder import folder_problems
-from localgrad.train.ranks.placing import check_processes
+from localgrad.train.ranks.placing import asks_more, check_count, check_processes
 from localgrad.train.record import RUN_FILE
 
 RESTARTS = 3
@@ -51,7 +51,7 @@ def launch(processes: int, run: Run, resume: bool, words: Sequence[str]) -> int:
     spec = run.runtime
     assert isinstance(spec, DistributedSpec)
     problems = [*run.problems(resumed=resume), *folder_problems(run.out, resume)]
-    if not problems:
+    if not problems and asks_more(spec, check_count(run, spec, processes)):
         check_processes(run, spec, processes)
     if problems:
         raise RunError(problems)

@@ -10,8 +10,8 @@ from localgrad.train.run import Run
 from localgrad.train.runtimes import DistributedSpec
 
 
-def check_processes(run: Run, spec: DistributedSpec, processes: int) -> tuple[LocalNetwork, Placement]:
-    """The network on the meta device, and the placement of its units. Raises RunError when they do not fit."""
+def check_count(run: Run, spec: DistributedSpec, processes: int) -> LocalNetwork:
+    """The network on the meta device. Raises RunError when so many processes cannot share its units."""
     with torch.device("meta"):
         net = run.network()
     units, replicas = net.unit_list(), spec.replicas
@@ -19,8 +19,7 @@ def check_processes(run: Run, spec: DistributedSpec, processes: int) -> tuple[Lo
         raise RunError(
             [f"{processes} processes cannot be stages of {replicas} replicas each: start a multiple of {replicas}."]
         )
-    stages = processes // replicas
-    if spec.hosts is None and stages > len(units):
+    if spec.hosts is None and processes // replicas > len(units):
         each = f", {replicas} per stage," if replicas > 1 else ""
         raise RunError(
             [
@@ -29,6 +28,21 @@ def check_processes(run: Run, spec: DistributedSpec, processes: int) -> tuple[Lo
                 "every unit's batches (--replicas)."
             ]
         )
+    return net
+
+
+def asks_more(spec: DistributedSpec, net: LocalNetwork) -> bool:
+    """Whether a placement can be wrong although the number of processes is right."""
+    return spec.hosts is not None or spec.ema_delay is not None or any(unit.spec.follows for unit in net.unit_list())
+
+
+def check_processes(run: Run, spec: DistributedSpec, processes: int) -> tuple[LocalNetwork, Placement]:
+    """The network on the meta device, and the placement of its units. Raises RunError when they do not fit.
+
+    Counting the units' work for a placement takes seconds at its first time in a process: ``check_count`` does not.
+    """
+    net = check_count(run, spec, processes)
+    units, replicas = net.unit_list(), spec.replicas
     try:
         hosts = default_placement(net, processes, replicas).hosts if spec.hosts is None else tuple(spec.hosts)
     except LocalgradError as error:

@@ -134,14 +134,24 @@ def _check_same(world: World, told: Sequence[Any]) -> None:
 
 
 def _placed(world: World, run: Run, spec: DistributedSpec) -> tuple[LocalNetwork, Placement]:
-    """The network on the meta device, and which process hosts what. Raises RunError when they do not fit."""
-    try:
-        net, placement = check_processes(run, spec, world.size)
-    except RunError:
-        # Everybody finds the same; the first process says it.
-        if world.rank == 0:
+    """The network on the meta device, and which process hosts what. Raises RunError when they do not fit.
+
+    The first process finds the placement, or says why there is none, and tells the others.
+    """
+    if world.rank == 0:
+        try:
+            net, placement = check_processes(run, spec, world.size)
+        except RunError:
+            world.agree("hosts", None)
             raise
-        raise LocalgradError("this process stops: rank 0 says why.") from None
+        world.agree("hosts", placement.hosts)
+    else:
+        hosts = world.agree("hosts", None)[0]
+        if hosts is None:
+            raise LocalgradError("this process stops: rank 0 says why.")
+        with torch.device("meta"):
+            net = run.network()
+        placement = Placement(tuple(hosts), spec.replicas)
     units = net.unit_list()
     hosted = [placement.units_of(placement.stage_of(rank)) for rank in range(world.size)]
     world.names = ["units " + ", ".join(units[place].name for place in places) for places in hosted]
