@@ -15,11 +15,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from localgrad.distributed.address import first_line
 from localgrad.distributed.codec import Codec, decode
 from localgrad.distributed.late_weights import LateWeights, inbox_depth
 from localgrad.distributed.replicas import Replicas, ReplicatedUpdate
 from localgrad.distributed.wire import DEPTH, Inbox, Item, Message, Outbox
-from localgrad.distributed.world import World, first_line
+from localgrad.distributed.world import World
 from localgrad.errors import LocalgradError
 from localgrad.network import LocalNetwork
 from localgrad.placement import Kind, Placement, Transfer, Wire, transfers
@@ -89,7 +90,7 @@ class Worker:
             raise LocalgradError(
                 "auxiliary networks follow blocks of other stages: give ema_delay, or put these units on one stage."
             )
-        groups = channel_groups(self.channels, device)
+        groups = world.patiently(lambda: channel_groups(self.channels, device), "channels")
         for tag, (channel, group) in enumerate(zip(self.channels, groups, strict=True)):
             key = channel.kind, channel.unit
             if channel.source == self.stage:

@@ -5,71 +5,28 @@ a signal asks to stop. Nothing of the training goes through it.
 """
 
 import json
-import os
-import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+from torch._C._distributed_c10d import PrefixStore, Store
 
+from localgrad.distributed.address import Address, connect, first_line
+from localgrad.distributed.heartbeat import Heartbeat
+from localgrad.distributed.patient import Patient, patiently
 from localgrad.errors import LocalgradError
 
-WORDS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+T = TypeVar("T")
+
 NEVER_SENT = 1_000_000
 """Tag of a message that does not come."""
-PATIENCE = 0.2
-"""Seconds between two questions whether the others live."""
 LOST_AFTER = 3.0
 """Seconds that a broken connection waits for the reason: the other end says it before it leaves."""
-
-
-@final
-@dataclass(frozen=True)
-class Address:
-    """Where this process stands among the others, as torchrun tells it in the environment."""
-
-    rank: int
-    size: int
-    host: str
-    port: int
-    served: bool = False
-    """Whether somebody else, torchrun's agent, keeps the store; else rank 0 does."""
-    attempt: str = "0"
-    """Which start of the processes this is: torchrun starts them again after a failure."""
-    local_rank: int = 0
-
-    @staticmethod
-    def from_environment(words: Mapping[str, str]) -> "Address":
-        """Raises LocalgradError when this process was not started by torchrun."""
-        missing = [name for name in WORDS if name not in words]
-        if missing:
-            raise LocalgradError(
-                f"runtime distributed: {', '.join(missing)} not found in the environment, so this process does not "
-                "know the others. Start it with `torchrun --nproc-per-node N -m localgrad train ...`, give --processes "
-                "N without torchrun, or train in this one process with --runtime sequential."
-            )
-        rank, size, port = (int(words[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
-        return Address(
-            rank,
-            size,
-            words["MASTER_ADDR"],
-            port,
-            words.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
-            words.get("TORCHELASTIC_RESTART_COUNT", "0"),
-            int(words.get("LOCAL_RANK", rank)),
-        )
-
-
-def restarted() -> bool:
-    """Whether torchrun started this process again after a failure."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 @final
@@ -89,22 +46,41 @@ class World:
         self.over = threading.Event()
         """Set when this process leaves after an error: threads that wait for work end."""
         self._channels: list[tuple[int, dist.ProcessGroup | None, threading.Thread | None]] = []
-        client = _connect(address, timeout)
-        self.store = PrefixStore(f"localgrad/{address.attempt}", client)
+        client = connect(address, timeout)
+        prefix = f"localgrad/{address.attempt}"
+        self.store = PrefixStore(prefix, client)
         self._meet(address)
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        # Connections of their own: a store answers one question at a time.
+        self.beat = Heartbeat(PrefixStore(prefix, client.clone()), self.rank, self.peers, timeout, self)
+        self.ask = Patient(self.store, self.check)
+        self.beat.start()
+        group = PrefixStore(f"{prefix}/group", client.clone())
+        try:
+            self.patiently(lambda: self._join(group), "process group")
+        except RuntimeError as error:
+            self.beat.stop()
+            raise LocalgradError(
+                f"runtime distributed: rank {self.rank} and the others meet at {address.host}:{address.port}, but "
+                f"cannot connect to each other: {first_line(error)}. Each machine must be reachable under its own "
+                "host name; else name the network interface that is (GLOO_SOCKET_IFNAME, NCCL_SOCKET_IFNAME)."
+            ) from error
+        except LocalgradError:
+            self.beat.stop()
+            raise
+
+    def _join(self, store: Store) -> None:
         dist.init_process_group(
-            backend,
-            store=PrefixStore("group", self.store),
+            "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo",
+            store=store,
             rank=self.rank,
             world_size=self.size,
             # Who is gone is found by the heartbeat; a peer that lives may take as long as it needs.
             timeout=timedelta(days=7),
         )
-        self.ask = Patient(self.store, self.check)
-        # A connection of its own: a store answers one question at a time.
-        self.beat = Heartbeat(PrefixStore(f"localgrad/{address.attempt}", client.clone()), self)
-        self.beat.start()
+
+    def patiently(self, call: Callable[[], T], name: str) -> T:
+        """What a call returns that waits for all processes. Raises LocalgradError when one is gone meanwhile."""
+        return patiently(call, self.check, name)
 
     def __enter__(self) -> "World":
         return self
@@ -233,163 +209,8 @@ class World:
         )
 
 
-@final
-class Patient:
-    """Questions to a store, asked by a thread of its own: one that nobody answers would hold the training up forever.
-
-    While it waits it calls ``check``, which raises when the run cannot go on.
-    """
-
-    def __init__(self, store: Store, check: Callable[[], None]) -> None:
-        self.store, self.check_others = store, check
-        self._questions: queue.Queue[tuple[Callable[[], Any], queue.Queue[tuple[bool, Any]]] | None] = queue.Queue()
-        threading.Thread(target=self._run, name="questions", daemon=True).start()
-
-    def set(self, key: str, value: str) -> None:
-        """Leave a value."""
-        self._ask(lambda: self.store.set(key, value))
-
-    def get(self, key: str) -> bytes:
-        """A value that is there."""
-        found: bytes = self._ask(lambda: self.store.get(key))
-        return found
-
-    def check(self, keys: list[str]) -> bool:
-        """Whether all are there."""
-        return bool(self._ask(lambda: self.store.check(keys)))
-
-    def compare_set(self, key: str, expected: str, value: str) -> None:
-        """Leave a value where another, or none, is expected."""
-        self._ask(lambda: self.store.compare_set(key, expected, value))
-
-    def end(self) -> None:
-        """Let the thread end."""
-        self._questions.put(None)
-
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        answers: queue.Queue[tuple[bool, Any]] = queue.Queue(1)
-        self._questions.put((question, answers))
-        while True:
-            try:
-                fine, value = answers.get(timeout=PATIENCE)
-            except queue.Empty:
-                self.check_others()
-                continue
-            if not fine:
-                raise LocalgradError(f"nobody answers at the meeting point: {first_line(value)}") from value
-            return value
-
-    def _run(self) -> None:
-        while (asked := self._questions.get()) is not None:
-            question, answers = asked
-            try:
-                answers.put((True, question()))
-            except BaseException as error:  # noqa: BLE001 -- raised by whoever asked
-                answers.put((False, error))
-
-
-@final
-class Heartbeat:
-    """A thread that says in the store that this process lives, and hears whether the others do.
-
-    ``trouble`` is why the run cannot go on; ``stop_asked``: a signal reached one of the processes; ``alone``: nobody
-    answers at the meeting point.
-    """
-
-    def __init__(self, store: Store, world: World) -> None:
-        self.store = store
-        self.world = world
-        self.interval = min(0.25, world.timeout / 10)
-        self.trouble: str | None = None
-        self.alone = False
-        self.stop_asked = threading.Event()
-        self._ended = threading.Event()
-        self._answered = time.monotonic()
-        self._heard: dict[int, tuple[str, float]] = {}
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End; others take it for a process that has finished."""
-        self._ended.set()
-        # It hangs where nobody answers.
-        self._thread.join(timeout=0 if self.alone else 5)
-
-    def _run(self) -> None:
-        count = 0
-        try:
-            while not self._ended.wait(self.interval):
-                count += 1
-                self.store.set(f"beat/{self.world.rank}", str(count))
-                self._listen()
-                self._answered = time.monotonic()
-            self.store.set(f"beat/{self.world.rank}", "ended")
-        except Exception as error:  # noqa: BLE001 -- the store's client raises several kinds
-            if not self._ended.is_set():
-                self.alone = True
-                self.trouble = self.world.gone(0, f"nobody answers at the meeting point ({first_line(error)})")
-
-    def listen_for_silence(self) -> None:
-        """Whether the meeting point itself hangs: called by the training, since this thread then hangs, too."""
-        if self.trouble is None and time.monotonic() - self._answered > self.world.timeout + self.interval:
-            self.alone = True
-            how = f"nobody has answered at the meeting point for {self.world.timeout:g} s"
-            self.trouble = self.world.gone(0, how)
-
-    def _listen(self) -> None:
-        if self.trouble is not None:
-            return
-        if self.store.check(["failed"]):
-            rank, text = json.loads(self.store.get("failed"))
-            if rank != self.world.rank:
-                self.trouble = f"{self.world.name(rank)} stopped: {text}"
-                return
-        if self.store.check(["stop"]):
-            self.stop_asked.set()
-        now = time.monotonic()
-        for rank in self.world.peers:
-            key = f"beat/{rank}"
-            beat = self.store.get(key).decode() if self.store.check([key]) else ""
-            before, since = self._heard.get(rank, (None, now))
-            self._heard[rank] = (beat, since if beat == before else now)
-            if beat != "ended" and now - self._heard[rank][1] > self.world.timeout:
-                self.trouble = self.world.gone(rank, f"no sign of life for {self.world.timeout:g} s")
-
-
 def _close(peer: int, group: dist.ProcessGroup | None) -> None:
     with suppress(RuntimeError):  # the timeout, or a connection that is closed already
         never = dist.irecv(torch.empty(1), peer, group, NEVER_SENT)
         if never is not None:
             never.wait(timedelta(milliseconds=1))
-
-
-def _connect(address: Address, timeout: float) -> TCPStore:
-    keeps = address.rank == 0 and not address.served
-    try:
-        return TCPStore(
-            address.host,
-            address.port,
-            is_master=keeps,
-            timeout=timedelta(seconds=timeout),
-            wait_for_workers=False,
-        )
-    except (RuntimeError, dist.DistError) as error:
-        if keeps:
-            why = "the port is in use" if "EADDRINUSE" in str(error) or "in use" in str(error) else first_line(error)
-            raise LocalgradError(
-                f"runtime distributed: rank 0 cannot listen at {address.host}:{address.port}: {why}. Give another "
-                "port (torchrun --master-port N, or --standalone on one machine)."
-            ) from error
-        raise LocalgradError(
-            f"runtime distributed: rank {address.rank} found nobody at {address.host}:{address.port} within "
-            f"{timeout:g} s: rank 0 did not come ({first_line(error)}). Check address and port, or start rank 0."
-        ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """The beginning of an error's text, without addresses of C++ code."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from localgrad.distributed import Address, Replicas, Worker, World
+from localgrad.distributed.address import restarted
 from localgrad.distributed.replicas import replica_group
-from localgrad.distributed.world import restarted
 from localgrad.errors import LocalgradError, RunError
 from localgrad.facts import differences, plain
 from localgrad.network import LocalNetwork
@@ -226,7 +226,7 @@ def _worker(
         if run.channels_last:
             units[place].to(memory_format=torch.channels_last)
     net.train()
-    group = replica_group(placement, device.type)
+    group = world.patiently(lambda: replica_group(placement, device.type), "replicas")
     if spec.sync_batchnorm and group is not None:
         for place in places:
             torch.nn.SyncBatchNorm.convert_sync_batchnorm(units[place], group)  # type: ignore[no-untyped-call]
