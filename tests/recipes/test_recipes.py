@@ -240,10 +240,10 @@ def test_mlaans_imagenet_networks_start_as_its_code_has_them(layers: int, zero: 
 
 def test_layerwise_gndgl_offers_only_what_it_can() -> None:
     recipe = RECIPES["cifar10.gndgl_vgg6a"]
-    for groups in (1, 2, 6):
+    for groups, fused in ((1, []), (2, [0, 2, 6]), (6, [0, 6, 18])):
         run = recipe(groups=groups, share_features=True, diversity=True, fuse_groups=True)
         with torch.device("meta"):
-            Sequential(run.network(), sgd)
+            assert sorted(Sequential(run.network(), sgd).fused_spans) == fused
 
 
 def test_heads_of_the_comparisons() -> None:
