@@ -10,10 +10,11 @@ ROOT = Path(localgrad.__file__).parent
 
 # From the bottom up: a name here is a file or a folder of src/localgrad. Names on one line do not import each other.
 LEVELS = (
-    {"ensemble", "errors", "heap", "partition_tables", "reported", "rng", "update", "version"},
+    {"ensemble", "errors", "heap", "in_backward", "partition_tables", "reported", "rng", "update", "version"},
     {"pooling", "spec"},
     {"blocks", "count", "data", "facts", "grouping", "losses", "recompute"},
-    {"auxnets", "objective", "partition"},
+    {"auxnets", "objective", "segments"},
+    {"partition"},
     {"backbones"},
     {"unit"},
     {"method"},
@@ -22,8 +23,9 @@ LEVELS = (
     {"runtime"},
     {"analysis", "cost", "distributed"},
     {"planning"},
+    {"fitting"},
     {"report", "train"},
-    {"exported", "paper_tables", "recipes", "testing"},
+    {"adapters", "exported", "paper_tables", "recipes", "testing"},
     {"compare"},
     {"cli"},
     {"__init__", "__main__"},

@@ -9,10 +9,10 @@ import localgrad
 NAMES = {
     "Adam", "Audit", "Backbone", "Batch", "Greedy", "LocalNetwork", "LocalgradError", "Partition", "Precision",
     "Queued", "Run", "RunError", "SGD", "Sequential", "Span", "Step", "Tick", "__version__", "audit", "backbones",
-    "cost", "data", "equal_blocks", "equal_macs", "keep_freed_memory", "load", "localize", "methods", "partition",
-    "train",
+    "cost", "data", "equal_blocks", "equal_macs", "equal_memory", "keep_freed_memory", "load", "localize", "methods",
+    "partition", "train",
 }  # fmt: skip
-EXTRAS = ("torchvision", "timm", "sklearn", "scipy", "matplotlib", "PIL")
+EXTRAS = ("torchvision", "timm", "sklearn", "scipy", "matplotlib", "PIL", "lightning")
 
 
 def test_public_names() -> None:
@@ -28,7 +28,7 @@ def test_public_names() -> None:
 
 def test_names_that_scripts_rely_on() -> None:
     assert {"resnet20", "resnet32", "resnet44", "resnet56", "resnet110"} <= set(dir(localgrad.backbones))
-    assert {"AugLocal", "Backprop", "Checkpointing", "DGL", "PredSim"} <= set(localgrad.methods.__all__)
+    assert {"AugLocal", "Backprop", "Checkpointing", "DGL", "DGSSL", "PredSim"} <= set(localgrad.methods.__all__)
     assert all(hasattr(localgrad.methods, name) for name in localgrad.methods.__all__)
 
 

@@ -11,11 +11,12 @@ from localgrad.analysis import audit as audit
 from localgrad.errors import LocalgradError as LocalgradError
 from localgrad.errors import RunError as RunError
 from localgrad.exported import load as load
+from localgrad.fitting import localize as localize
 from localgrad.heap import keep_freed_memory as keep_freed_memory
 from localgrad.network import LocalNetwork as LocalNetwork
-from localgrad.network import localize as localize
 from localgrad.partition import equal_blocks as equal_blocks
 from localgrad.partition import equal_macs as equal_macs
+from localgrad.partition import equal_memory as equal_memory
 from localgrad.runtime import Greedy as Greedy
 from localgrad.runtime import Queued as Queued
 from localgrad.runtime import Sequential as Sequential
@@ -34,5 +35,6 @@ from localgrad.version import VERSION as __version__
 __all__ = [
     "SGD", "Adam", "Audit", "Backbone", "Batch", "Greedy", "LocalNetwork", "LocalgradError", "Partition", "Precision",
     "Queued", "Run", "RunError", "Sequential", "Span", "Step", "Tick", "__version__", "audit", "backbones", "cost",
-    "data", "equal_blocks", "equal_macs", "keep_freed_memory", "load", "localize", "methods", "partition", "train",
+    "data", "equal_blocks", "equal_macs", "equal_memory", "keep_freed_memory", "load", "localize", "methods",
+    "partition", "train",
 ]  # fmt: skip

@@ -116,3 +116,31 @@ class PooledLinear:
                 f"PooledLinear: expected input of shape ({self.in_channels}, H, W), got {tuple(shape)}."
             )
         return (self.num_classes,)
+
+
+@final
+@dataclass(frozen=True)
+class PooledFeatures:
+    """The head of a network that has no classifier: features_BC by global average pooling; vectors as they are.
+
+    ``in_shape`` is the shape of one sample, (C, H, W) or (C,).
+    """
+
+    in_shape: Shape
+
+    def build(self) -> nn.Module:
+        """A ``nn.Sequential`` of pool, or of nothing."""
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if len(self.in_shape) == 3:
+            layers["pool"] = GlobalAvgPool()
+        return nn.Sequential(layers)
+
+    def rebuild(self, *, in_channels: int, stride: int = 1, groups: int = 1) -> "PooledFeatures":
+        """The same head for another number of channels."""
+        return replace(self, in_shape=(in_channels, *self.in_shape[1:]))
+
+    def shape(self, shape: Shape) -> Shape:
+        """(C,), the features."""
+        if len(shape) != len(self.in_shape) or shape[0] != self.in_shape[0]:
+            raise LocalgradError(f"PooledFeatures: expected input like {self.in_shape}, got {tuple(shape)}.")
+        return (shape[0],)

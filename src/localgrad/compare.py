@@ -140,6 +140,11 @@ def _problems(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     seeds = [run.seed for run in first]
     for name, own in runs.items():
         yield from (f"{name}: {problem}" for problem in own[0].problems())
+        if "y" not in own[0].method.needs:
+            yield (
+                f"{name}: {type(own[0].method).__name__} learns without labels, and compare shows accuracies of "
+                "classifiers. Train it by itself."
+            )
         if own[0].runtime != "sequential":
             yield f"{name}: compare measures steps of all units on one mini-batch: leave runtime out, or use train."
         for run in own[1:]:

@@ -7,6 +7,7 @@ from torch import nn
 
 from localgrad import backbones
 from localgrad.auxnets import ConvFC
+from localgrad.blocks import PooledFeatures
 from localgrad.errors import LocalgradError
 from localgrad.grouping import with_groups, with_head
 from localgrad.network import build_model
@@ -40,8 +41,9 @@ def load(path: str | Path) -> nn.Module:
 def changed(backbone: Backbone, spans: Any, head: Any, path: Path) -> Backbone:
     """The backbone with the neuron groups and the head that a method gave it, as facts of the file say."""
     if head is not None:
-        fields = {key: value for key, value in head.items() if key != "kind"}
-        if head.get("kind") != ConvFC.__name__:
+        fields = {key: tuple(v) if isinstance(v, list) else v for key, v in head.items() if key != "kind"}
+        kinds: dict[str, Any] = {kind.__name__: kind for kind in (ConvFC, PooledFeatures)}
+        if head.get("kind") not in kinds:
             raise LocalgradError(f"{path} has a head of kind {head.get('kind')!r}, which this version cannot build.")
-        backbone = with_head(backbone, ConvFC(**fields))
+        backbone = with_head(backbone, kinds[head["kind"]](**fields))
     return with_groups(backbone, [Span(start, stop, tuple(groups)) for start, stop, groups in spans])

@@ -1,13 +1,17 @@
 """What a local learning method is, and the shape that most supervised ones share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from localgrad.auxnets import views_of
 from localgrad.errors import LocalgradError
+from localgrad.facts import Plain
 from localgrad.losses import cross_entropy
 from localgrad.objective import Objective, UnitSpec
 from localgrad.partition import Cut
+from localgrad.recompute import Recompute
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
 
 
@@ -43,6 +47,29 @@ class GroupedMethod(Method, Protocol):
         ...
 
 
+@runtime_checkable
+class ViewsMethod(Method, Protocol):
+    """A method whose losses compare views of the images."""
+
+    def view_problems(self, views: Plain, data: str) -> Iterator[str]:
+        """What of the method was found with other views than these (their facts), or on other data (its name)."""
+        ...
+
+
+@runtime_checkable
+class GuidedMethod(Method, Protocol):
+    """A method whose losses read how similar a pretrained network finds the views: ``Batch.pair_similarity``."""
+
+    @property
+    def pretrained(self) -> Path | None:
+        """The folder of the run that made that network."""
+        ...
+
+    def guide(self, backbone: Backbone) -> tuple[UnitSpec, ...]:
+        """The units of that network."""
+        ...
+
+
 def regrouped(method: Method, groups: int | None) -> Method:
     """The method with ``groups`` neuron groups; None leaves it as it is. Raises LocalgradError if it knows none."""
     if groups is None:
@@ -61,18 +88,28 @@ def unit_name(backbone: Backbone, stop: int, start: int) -> str:
 
 
 def supervised_units(
-    backbone: Backbone, partition: Partition, aux_for: Callable[[int, Shape], AuxSpec], *, recompute: int = 0
+    backbone: Backbone,
+    partition: Partition,
+    aux_for: Callable[[int, Shape], AuxSpec],
+    *,
+    recompute: Recompute | None = None,
+    viewed: bool = True,
 ) -> tuple[UnitSpec, ...]:
     """One unit per span with cross-entropy; the last one ends in the backbone's own head.
 
-    ``aux_for(j, shape)`` describes the auxiliary network of unit j, whose output has ``shape`` (C, H, W).
+    ``aux_for(j, shape)`` describes the auxiliary network of unit j, which sees its output as ``shape`` (C, H, W), or
+    as a vector (C,) where it is neither map nor vector itself (``auxnets.View``). ``viewed=False``: the auxiliary
+    networks read all features as they are.
     """
     if any(span.groups for span in partition.spans):
         raise LocalgradError("partition: this method trains spans whole, got spans with neuron groups.")
-    shapes, units = backbone.shapes(), []
+    views, units = views_of(backbone), []
     last = len(partition) - 1
     for j, span in enumerate(partition.spans):
-        aux: AuxSpec = backbone.head if j == last else aux_for(j, shapes[span.stop - 1])
+        aux: AuxSpec = backbone.head
+        if j != last:
+            view = views[span.stop - 1]
+            aux = view.of(aux_for(j, view.shape)) if viewed else aux_for(j, view.features)
         name = unit_name(backbone, span.stop, span.start)
         objective = Objective("task", aux, cross_entropy)
         units.append(UnitSpec(j, name, span, (objective,), recompute=recompute))

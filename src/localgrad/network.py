@@ -9,14 +9,16 @@ from typing import final, get_args
 import torch
 from torch import Tensor, nn
 
-from localgrad.backbones.module import check_wrapped, cut_wrapped, relink, wrap
+from localgrad.backbones.cuts import check_cuts, cut_blocks
+from localgrad.backbones.module import check_wrapped, cut_wrapped, relink, wrap_and_cut
 from localgrad.ensemble import EnsembleMode, layerwise_ensemble, mean_probabilities
 from localgrad.errors import LocalgradError, nearest
 from localgrad.grouping import GroupedBlock, SideBySide, group_name, with_groups, with_head
 from localgrad.method import Method, regrouped
-from localgrad.objective import Follow, UnitSpec
+from localgrad.objective import Follow, UnitSpec, recomputed
 from localgrad.partition import Cut
 from localgrad.rng import derive_seed, seeded
+from localgrad.segments import Parts, plan_segments
 from localgrad.spec import Backbone, Block, Partition, chain
 from localgrad.unit import Unit, forward_units
 
@@ -115,8 +117,39 @@ def owns_block(backbone: Backbone, specs: Sequence[UnitSpec], owned: Collection[
     return False
 
 
+def recompute_in_segments(backbone: Backbone, units: Sequence[Unit]) -> None:
+    """Give the units whose specs ask for it the segments of body and auxiliary networks that they recompute."""
+    asking = [unit for unit in units if unit.spec.recompute is not None]
+    inputs = [backbone.image, *backbone.shapes()] if asking else []
+    cascades = max(unit.spec.reach for unit in units) > 1
+    parts = []
+    for unit in asking:
+        spec, seen = unit.spec, None
+        assert spec.recompute is not None
+        behind = inputs[spec.span.stop]
+        if spec.shares_features and spec.span.groups:
+            seen = (spec.sees(spec.span.groups), *behind[1:])
+        # Cascades end above the unit; groups learn when all of them have looked.
+        shares = spec.shares_features or spec.shares_outputs
+        parts.append(
+            Parts(
+                recompute=spec.recompute,
+                body=unit.body,
+                auxnets=tuple(unit.plain_auxnets()),
+                shape=inputs[spec.span.start],
+                seen=seen,
+                dtype=next((p.dtype for p in unit.parameters()), torch.get_default_dtype()),
+                tail_from=2 + len(unit.auxnets) if shares else int(cascades),
+                alone=not cascades and not shares,
+            )
+        )
+    for unit, found in zip(asking, plan_segments(parts), strict=True):
+        unit.recompute_in(found.body, found.auxnets)
+
+
 def path_of(backbone: Backbone, follow: Follow) -> str:
     """Name of the block that a part of an auxiliary network follows."""
+    assert follow.block is not None
     return backbone.block_names[follow.block]
 
 
@@ -179,7 +212,13 @@ class LocalNetwork(nn.Module):
                 spec.initialise_head(head)
             sources = []
             for follow in spec.follows:
-                aux, block = own[follow.objective], blocks[follow.block]
+                aux = own[follow.objective]
+                if follow.block is None:
+                    assert follow.other is not None
+                    sources.append(aux.get_submodule(follow.other))
+                    aux.get_submodule(follow.part).load_state_dict(sources[-1].state_dict())
+                    continue
+                block = blocks[follow.block]
                 if place in self.owned:
                     start = block
                     if any(weight.is_meta for weight in block.parameters()):  # another process trains it
@@ -188,6 +227,7 @@ class LocalNetwork(nn.Module):
                 sources.append(block if follow.other is None else aux.get_submodule(follow.other))
             body = nn.Sequential(*own_blocks(spec, blocks))
             units.append(Unit(spec, body, own, sources))
+        recompute_in_segments(backbone, units)
         self.aux = nest(paths, auxnets)
         # Set past nn.Module's registration: the units are views, their modules belong to `model` and `aux`.
         self.__dict__["units"] = nn.ModuleList(units)
@@ -276,6 +316,11 @@ class LocalNetwork(nn.Module):
         return [unit for unit in self.units if isinstance(unit, Unit)]
 
     @property
+    def classifies(self) -> bool:
+        """Whether the network ends in classes: it does unless no loss reads labels, and then in features."""
+        return "y" in self.needs
+
+    @property
     def needs(self) -> frozenset[str]:
         """Fields of a Batch that any unit reads."""
         return frozenset().union(*(unit.spec.needs for unit in self.unit_list()))
@@ -285,44 +330,68 @@ class LocalNetwork(nn.Module):
         return copy.deepcopy(self.model)
 
 
+def in_sequence(modules: Sequence[object]) -> nn.Sequential:
+    """A list of modules as one network. Raises LocalgradError for an empty list and for anything else in it."""
+    for index, module in enumerate(modules):
+        if not isinstance(module, nn.Module):
+            raise LocalgradError(
+                f"localize: a list must hold the modules of a network in their order, got {type(module).__name__} at "
+                f"index {index}."
+            )
+    if len(modules) < 2:
+        raise LocalgradError(f"localize: a list needs at least two modules, got {len(modules)}.")
+    return nn.Sequential(*(module for module in modules if isinstance(module, nn.Module)))
+
+
 def localize(
-    model: Backbone | nn.Module,
+    model: Backbone | nn.Module | Sequence[nn.Module],
     method: Method,
     modules: int | None = None,
     *,
     partition: Partition | Cut | None = None,
+    cuts: Sequence[str] | None = None,
     groups: int | None = None,
     example: Tensor | None = None,
     seed: int = 0,
+    recompute: bool = False,
 ) -> LocalNetwork:
     """Cut ``model`` into units that learn by ``method``.
 
     ``model`` is a Backbone, or any classification network with an ``example`` batch (B, C, H, W): its own modules and
-    weights are then used in place (``backbones.module.wrap``). ``modules=K`` takes the papers' table for this network
-    (or says which Ks there are), equal MACs for a foreign one; ``partition`` takes any cut or explicit spans instead.
+    weights are then used in place (``backbones.module.wrap``); a list of modules is an nn.Sequential of them.
+    ``modules=K`` takes the papers' table for this network (or says which Ks there are), equal MACs for a foreign one;
+    ``partition`` takes any cut or explicit spans instead.
+    ``cuts`` names the borders: a unit ends behind each of these submodules (blocks of a Backbone), in any order, so
+    there is one unit more than names; of a foreign network any submodule behind which exactly one tensor is alive.
     ``groups=G`` cuts the modules into G neuron groups, where the method takes them (GNDGL).
     Initial weights are a function of ``seed`` and the names of blocks; a foreign network keeps its own.
+    ``recompute`` recomputes activations in the backward pass where that lowers the live memory of a step: same results,
+    more time (``segments.py``).
 
-    Raises LocalgradError when the network cannot be cut, or the cut does not fit the network or the method.
+    Raises LocalgradError when the network cannot be cut, the cut does not fit the network or the method, or the method
+    cannot recompute.
     """
+    if isinstance(model, list | tuple):
+        model = in_sequence(model)
     if not isinstance(model, Backbone | nn.Module):
         raise LocalgradError(
-            f"localize: model must be a Backbone such as backbones.resnet32(), or an nn.Module with example=, "
-            f"got {type(model).__name__}."
+            f"localize: model must be a Backbone such as backbones.resnet32(), an nn.Module or a list of modules with "
+            f"example=, got {type(model).__name__}."
         )
+    cuts = None if cuts is None else check_cuts(cuts)
     if isinstance(method, type):
         raise LocalgradError(f"localize: method must be an instance, got the class: write {method.__name__}().")
     if isinstance(model, Backbone):
         if example is not None:
             raise LocalgradError(f"localize: {model.name} knows its images, {model.image}: leave example out.")
-        backbone = model
+        backbone, named = model, cut_blocks(model, cuts or ())
     elif example is None:
         raise LocalgradError(
             f"localize: {type(model).__name__} is an nn.Module, so it needs an example batch to be traced with: "
             "example=torch.zeros(1, 3, 224, 224)."
         )
     else:
-        backbone = wrap(model, example)
+        backbone, named = wrap_and_cut(model, example, cuts or ())
     if not isinstance(method, Method):
         raise LocalgradError(
             f"localize: method must be a value such as methods.DGL(), got {method!r}, which has no needs, reach, cut "
@@ -334,10 +403,12 @@ def localize(
         raise LocalgradError(
             f"localize: partition must be a cut such as equal_blocks(4), or a Partition of spans, got {partition!r}."
         )
+    if cuts is not None and partition is not None:
+        raise LocalgradError("localize: cuts and partition both say where to cut: give only one.")
     method = regrouped(method, groups)
-    spans = find_partition(backbone, method, modules, partition)
+    spans = find_partition(backbone, method, modules, partition if cuts is None else named)
     check_wrapped(backbone, spans)
-    return LocalNetwork(backbone, method.units(backbone, spans), seed=seed)
+    return LocalNetwork(backbone, recomputed(method.units(backbone, spans), recompute), seed=seed)
 
 
 def find_partition(
@@ -348,7 +419,9 @@ def find_partition(
         return cut_wrapped(backbone, method.cut(backbone, modules))(backbone)
     spans = partition if isinstance(partition, Partition) else partition(backbone)
     if modules is not None and modules != len(spans):
-        raise LocalgradError(f"modules={modules} contradicts partition, which has {len(spans)} spans: give only one.")
+        raise LocalgradError(
+            f"modules={modules} contradicts partition, which has {len(spans)} spans: give only one ({spans.origin})."
+        )
     stop = 0
     for index, span in enumerate(spans.spans):
         if span.start != stop or span.stop < span.start:

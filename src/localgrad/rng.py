@@ -29,6 +29,16 @@ def _generators(device: torch.device | None) -> list[torch.Generator]:
     return generators
 
 
+def random_states(device: torch.device | None = None) -> list[Tensor]:
+    """The random states of this process: of the CPU, and of ``device`` if CUDA."""
+    return [generator.get_state() for generator in _generators(device)]
+
+
+def same_states(before: list[Tensor], after: list[Tensor]) -> bool:
+    """Whether nothing was drawn between two calls of ``random_states``."""
+    return all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
 @final
 class Stream:
     """A random state of its own (CPU, and ``device`` if CUDA), made from ``seed``, entered as often as needed.

@@ -60,6 +60,20 @@ class FusableBlock(Block, Protocol):
         ...
 
 
+@runtime_checkable
+class AdaptableBlock(Block, Protocol):
+    """A block of a foreign network: its features may have channels on any axis, and it can follow any other block."""
+
+    @property
+    def out_axis(self) -> int:
+        """Axis of the channels in the output of one sample: 0 in (C, H, W), 1 in tokens (N, C), 2 in (H, W, C)."""
+        ...
+
+    def behind(self, shape: Shape, axis: int = 0) -> "AdaptableBlock":
+        """The same kind of block, fresh weights, for features of ``shape`` with channels on ``axis``."""
+        ...
+
+
 Drawing = Callable[[], AbstractContextManager[object]]
 """A context in which random numbers are those of one unit's step."""
 
@@ -140,6 +154,10 @@ class Backbone:
             shape = shape_behind(block, shape, f"{self.name}: block {name!r}")
             shapes.append(shape)
         return tuple(shapes)
+
+    def channel_axes(self) -> tuple[int, ...]:
+        """Which axis of one sample holds the channels after every block: 0, but for some blocks of foreign networks."""
+        return tuple(block.out_axis if isinstance(block, AdaptableBlock) else 0 for block in self.blocks)
 
     def facts(self) -> dict[str, object]:
         """Constructor facts as plain data, and what was changed since: the groups, the head."""

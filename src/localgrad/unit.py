@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from localgrad.errors import located
 from localgrad.losses import Outputs
 from localgrad.objective import UnitSpec
-from localgrad.recompute import forward_recomputed
+from localgrad.recompute import Segment, forward_segments
 from localgrad.rng import Stream, derive_seed
 from localgrad.spec import Batch, Span
 from localgrad.update import WHOLE, Part, Update
@@ -47,6 +47,9 @@ class Unit(nn.Module):
         # In a tuple, so that nn.Module does not take them for its own.
         self.sources = tuple(sources)
         self.remembered: dict[int, list[Tensor]] = {}
+        # What is recomputed: of the body, and of every different auxiliary network. Set by ``recompute_in``.
+        self.body_segments: tuple[Segment, ...] = ()
+        self.aux_segments: dict[nn.Module, tuple[Segment, ...]] = {}
 
     @property
     def name(self) -> str:
@@ -61,14 +64,26 @@ class Unit(nn.Module):
     @property
     def aux(self) -> nn.Module:
         """The auxiliary network; the ``nn.ModuleDict`` by objective when there are several."""
-        different = list(dict.fromkeys(self.auxnets.values()))
+        different = self.different_auxnets()
         return different[0] if len(different) == 1 else self.auxnets
+
+    def different_auxnets(self) -> list[nn.Module]:
+        """The auxiliary networks in the order of their objectives; one that several objectives share is there once."""
+        return list(dict.fromkeys(self.auxnets.values()))
+
+    def plain_auxnets(self) -> list[nn.Module]:
+        """The different auxiliary networks that read the features alone."""
+        asking = {self.auxnets[objective.name] for objective in self.spec.objectives if objective.given}
+        return [aux for aux in self.different_auxnets() if aux not in asking]
+
+    def recompute_in(self, body: Sequence[Segment], auxnets: Sequence[Sequence[Segment]]) -> None:
+        """Run the body and the ``plain_auxnets`` in these segments, which recompute where a gradient is wanted."""
+        self.body_segments = tuple(body)
+        self.aux_segments = {aux: tuple(own) for aux, own in zip(self.plain_auxnets(), auxnets, strict=True)}
 
     def forward(self, h_in: Tensor) -> Tensor:
         """Body of the unit, recomputed in the backward pass if the spec says so."""
-        if self.spec.recompute and torch.is_grad_enabled():
-            return forward_recomputed(list(self.body), h_in, self.spec.recompute)
-        h: Tensor = self.body(h_in)
+        h: Tensor = forward_segments(self.body_segments, h_in) if self.body_segments else self.body(h_in)
         return h
 
     def seen(self, h: Tensor, features: Sequence[Tensor] = ()) -> Tensor:
@@ -82,13 +97,21 @@ class Unit(nn.Module):
         parts[spec.group] = h
         return torch.cat(parts, 1)
 
-    def outputs(self, h: Tensor, features: Sequence[Tensor] = ()) -> dict[str, Outputs]:
-        """Outputs of the auxiliary networks by objective; a shared network runs once."""
+    def outputs(
+        self, h: Tensor, features: Sequence[Tensor] = (), given: Mapping[str, Tensor | None] | None = None
+    ) -> dict[str, Outputs]:
+        """Outputs of the auxiliary networks by objective; a shared network runs once.
+
+        ``given`` holds what objectives may ask for by name in a training step (``Objective.given``).
+        """
         by_module: dict[nn.Module, Outputs] = {}
         seen = self.seen(h, features)
-        for aux in self.auxnets.values():
-            if aux not in by_module:
-                by_module[aux] = named_outputs(aux(seen))
+        for objective, aux in zip(self.spec.objectives, self.auxnets.values(), strict=True):
+            if aux not in by_module and objective.given and given is not None:
+                by_module[aux] = named_outputs(aux(seen, **{name: given[name] for name in objective.given}))
+            elif aux not in by_module:
+                own = self.aux_segments.get(aux)
+                by_module[aux] = named_outputs(aux(seen) if own is None else forward_segments(own, seen))
         return {name: by_module[aux] for name, aux in self.auxnets.items()}
 
     def losses(self, outputs: Mapping[str, Outputs], batch: Batch) -> tuple[dict[str, Tensor], Terms]:
@@ -103,11 +126,28 @@ class Unit(nn.Module):
             with located(f"unit {self.name!r}"):
                 found = objective.loss(outputs[objective.name], batch)
             for name, value in found.items():
+                terms[name if alone else f"{objective.name}.{name}"] = value.detach()
+                if name in objective.figures:
+                    continue
                 weighted = value if objective.weight == 1.0 else objective.weight * value
                 before = sums.get(objective.name)
                 sums[objective.name] = weighted if before is None else before + weighted
-                terms[name if alone else f"{objective.name}.{name}"] = value.detach()
         return sums, terms
+
+    @property
+    def asks(self) -> bool:
+        """Whether an auxiliary network gets more than the body's output in a training step."""
+        return any(objective.given for objective in self.spec.objectives)
+
+    @property
+    def figures(self) -> frozenset[str]:
+        """Names of the terms that are recorded and not learnt from."""
+        alone = len(self.spec.objectives) == 1
+        return frozenset(
+            name if alone else f"{objective.name}.{name}"
+            for objective in self.spec.objectives
+            for name in objective.figures
+        )
 
     def loss(self, h: Tensor, batch: Batch) -> tuple[Tensor, Terms]:
         """The sum of all objectives on the body's output ``h``, and their terms; for a unit that shares nothing."""
@@ -119,7 +159,8 @@ class Unit(nn.Module):
         self.remembered = {
             index: [theirs.detach().clone() for theirs in source.parameters()]
             for index, (follow, source) in enumerate(zip(self.spec.follows, self.sources, strict=True))
-            if follow.rate is not None and follow.other is None and follow.block < self.span.start
+            if follow.rate is not None and follow.other is None
+            if follow.block is not None and follow.block < self.span.start
         }
 
     def follow(self) -> None:
@@ -193,6 +234,14 @@ def forward_units(units: Sequence[Unit], x: Tensor) -> Iterator[tuple[Unit, Tens
         h = features[0] if len(features) == 1 else torch.cat(features, 1)
 
 
+def network_input(units: Sequence[Unit], batch: Batch) -> Tensor:
+    """What the first unit reads of a batch: its images, or the views where losses compare these."""
+    if any("views" in unit.spec.needs for unit in units):
+        assert batch.views is not None  # checked where the batch enters
+        return batch.views
+    return batch.x
+
+
 def total(sums: Mapping[str, Tensor]) -> Tensor:
     """The sum over objectives; a UnitSpec has at least one."""
     first, *rest = sums.values()
@@ -248,7 +297,11 @@ class Work:
     def look(self, features: Sequence[Tensor] = ()) -> Tensor | None:
         """Run the auxiliary networks; return the logits, detached, where the groups of the span share them."""
         with self.drawing(), self.update.autocast(self.device):
-            self.outputs = self.unit.outputs(self.top, features)
+            if self.unit.asks:
+                given = {"h_in": self.h_in.detach(), **vars(self.batch)}
+                self.outputs = self.unit.outputs(self.top, features, given)
+            else:
+                self.outputs = self.unit.outputs(self.top, features)
         if not self.unit.spec.shares_outputs:
             return None
         return next(outputs["logits"] for outputs in self.outputs.values() if "logits" in outputs).detach()

@@ -180,7 +180,7 @@ def test_aux_that_uses_a_weight_it_does_not_register() -> None:
 class Leaky(Unit):
     """A unit whose input and output are not detached."""
 
-    def step(self, h_in, batch, update, part=WHOLE):
+    def step(self, h_in, batch, update, part=WHOLE, **keywords):
         h = self.body(h_in)
         loss, terms = self.loss(h, batch)
         update.backward(loss)
@@ -237,8 +237,8 @@ def test_reach_shorter_than_real() -> None:
 class Whispering(Unit):
     """A unit that hides the labels in its output."""
 
-    def step(self, h_in, batch, update, part=WHOLE):
-        h, terms = super().step(h_in, batch, update, part)
+    def step(self, h_in, batch, update, part=WHOLE, **keywords):
+        h, terms = super().step(h_in, batch, update, part, **keywords)
         return h + 1e-3 * batch.y[:, None, None, None], terms
 
 

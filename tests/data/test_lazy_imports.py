@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-OPTIONAL = ("torchvision", "sklearn", "scipy", "PIL")
+OPTIONAL = ("torchvision", "sklearn", "scipy", "PIL", "kornia")
 
 
 def python(code: str) -> str:

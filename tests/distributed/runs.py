@@ -11,7 +11,7 @@ from torch import nn
 import localgrad as lg
 from localgrad.backbones.module import wrap
 from localgrad.data import Augment, ImageSet, Split
-from localgrad.methods import Lambdas
+from localgrad.methods import Lambdas, PairSelection, Running
 from localgrad.rng import seeded
 from localgrad.train import SGD, Cosine, DistributedSpec, Run
 from localgrad.update import Precision
@@ -75,6 +75,10 @@ RUNS: dict[str, Callable[[], Run]] = {
     "dgl": tiny,
     "val": lambda: tiny(val_fraction=0.25),
     "bfloat16": lambda: tiny(precision=Precision.BFLOAT16, val_fraction=0.25),
+    "dgssl": lambda: tiny(
+        lg.methods.DGSSL(hidden=16, out=8, selection=PairSelection(Running(), 0.8, 0.8, similarity="teacher")),
+        views=lg.data.Views(jitter=0, grayscale=0),
+    ),
     "infopro": lambda: tiny(
         lg.methods.InfoPro(loss="softmax", lambdas=Lambdas(first=(2, 0.5), last=(0.5, 1))), 3, val_fraction=0.25
     ),

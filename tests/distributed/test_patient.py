@@ -22,7 +22,7 @@ def test_raises_what_the_call_raises() -> None:
     def call() -> None:
         raise RuntimeError("connection refused")
 
-    with pytest.raises(RuntimeError, match="^connection refused$"):
+    with pytest.raises(RuntimeError, match=r"^connection refused$"):
         patiently(call, nothing_wrong, "group")
 
 
@@ -36,7 +36,7 @@ def test_asks_about_the_others_while_it_waits() -> None:
 
     try:
         start = time.monotonic()
-        with pytest.raises(LocalgradError, match="^rank 1 is gone$"):
+        with pytest.raises(LocalgradError, match=r"^rank 1 is gone$"):
             patiently(never.wait, check, "group")
         assert 2 * PATIENCE <= time.monotonic() - start < 20 * PATIENCE
         assert asked[1] - asked[0] >= 0.9 * PATIENCE

@@ -25,8 +25,11 @@ RECIPES: dict[str, dict[str, Any]] = {
     "infopro": {},
     "gndgl": {},
     "mlaan": {},
+    "dgssl": {},
 }
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "simclr": ("simclr", {}),
+    "dgssl, easy pairs by a teacher": ("dgssl_llm", {"ratio": 0.8, "similarity": "teacher"}),
     "infopro, softmax": ("infopro", {"loss": "softmax"}),
     "gndgl, naive": ("gndgl", {"share_features": False, "diversity": False}),
     "mlaan, leaps alone": ("mlaan", {"cascade": 1}),
@@ -78,7 +81,8 @@ def test_the_audit_holds(case: str) -> None:
     run = made(case)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand((8, 1, 8, 8), generator=generator)
-    found = audit(run.network(), Batch(x=images, y=torch.arange(8) % 10, image=images))
+    views = images.repeat_interleave(2, 0)
+    found = audit(run.network(), Batch(x=images, y=torch.arange(8) % 10, image=images, views=views))
     assert found.ok, str(found)
 
 

@@ -11,12 +11,12 @@ import torch
 from localgrad import Run, Sequential
 from localgrad.cli.options import cut_evenly
 from localgrad.cli.recipes import built_in, find_recipe
-from localgrad.data import Augment
+from localgrad.data import Augment, Views
 from localgrad.errors import LocalgradError
-from localgrad.methods import DGL, MLAAN, AugLocal, InfoPro
+from localgrad.methods import DGL, DGSSL, MLAAN, AugLocal, InfoPro
 from localgrad.methods.dgl import Head
 from localgrad.partition import equal_macs
-from localgrad.train import SGD, Adam, Cosine
+from localgrad.train import SGD, Adam, Constant, Cosine
 from tests.conftest import sgd
 from tests.data.conftest import Publish
 
@@ -53,6 +53,8 @@ EXPECTED = {
     *(f"cifar10.{kind}_{net}" for net in ("conv4", "conv6") for kind in ("dgl", "greedy_dgl")),
     "cifar10.queued_dgl_conv6",
     "cifar10.dgl_resnet110_option_a",
+    *(f"cifar10.{kind}_{net}" for net in ("resnet50", "resnet110") for kind in ("simclr", "dgssl", "dgssl_llm")),
+    *(f"cifar10.{kind}_{net}" for net in ("vgg6a", "vgg16a", "vgg19a") for kind in ("simclr", "dgssl")),
     *(f"imagenet.{kind}_{network}" for network, kinds in IMAGENET_METHODS.items() for kind in kinds),
 }
 NESTEROV: dict[str, Any] = {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4, "decay_norm_and_bias": True}
@@ -104,7 +106,7 @@ def units(run: Run) -> int:
 
 def test_all_experiments_of_the_papers_have_a_recipe() -> None:
     assert set(PAPERS) == EXPECTED
-    digits = {f"digits.{method}" for method in (*METHODS, "gndgl")}
+    digits = {f"digits.{method}" for method in (*METHODS, "gndgl", "simclr", "dgssl", "dgssl_llm")}
     assert set(RECIPES) - EXPECTED == {*digits, "folder.backprop", "folder.dgl", "folder.auglocal"}
 
 
@@ -138,7 +140,12 @@ def test_every_recipe_says_what_its_options_are(name: str) -> None:
     assert f"{recipe.__module__.removeprefix('localgrad.recipes.')}.{recipe.__name__}" == name
 
 
-@pytest.mark.parametrize("name", [one for one in PAPERS if one.endswith(("resnet32", "resnet110"))])
+UNLABELLED = [one for one in PAPERS if one.partition(".")[2].startswith(("simclr", "dgssl"))]
+
+
+@pytest.mark.parametrize(
+    "name", [one for one in PAPERS if one.endswith(("resnet32", "resnet110")) and one not in UNLABELLED]
+)
 def test_resnets_on_small_images(name: str) -> None:
     run, (data, _, recipe) = RECIPES[name](), name.partition(".")
     method, network = recipe.rsplit("_", 1)
@@ -191,6 +198,22 @@ def test_resnets_on_small_images(name: str) -> None:
 )
 def test_the_number_of_units(name: str, count: int) -> None:
     assert units(RECIPES[name]()) == count
+
+
+@pytest.mark.parametrize("name", UNLABELLED)
+def test_contrastive_learning(name: str) -> None:
+    """Thesis, section 4.3 and figure A.2."""
+    run = RECIPES[name]()
+    assert (run.optimizer, run.schedule, run.batch_size) == (Adam(lr=1e-3, weight_decay=1e-6), Constant(), 256)
+    data: Any = run.data
+    assert (data.mean, data.std) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+    assert run.views == Views((0.08, 1), (3 / 4, 4 / 3), 0.5, 0.8, 0.4, 0.4, 0.4, 0.1, 0.2, 0)
+    layers = {"vgg6a": 5, "vgg16a": 14, "vgg19a": 17}
+    kind, network = name.removeprefix("cifar10.").rsplit("_", 1)
+    method = run.method
+    assert isinstance(method, DGSSL) and units(run) == (1 if kind == "simclr" else layers.get(network, 16))
+    assert (method.selection is not None) == (kind == "dgssl_llm")
+    assert kind == "simclr" or method.head == ("0c2f" if network in layers else "1c2f")
 
 
 @pytest.mark.parametrize("name", IMAGENET)

@@ -27,3 +27,4 @@ from localgrad.data.stream import ImageStream as ImageStream
 from localgrad.data.stream_loader import StreamLoader as StreamLoader
 from localgrad.data.streamed_folder import StreamedFolder as StreamedFolder
 from localgrad.data.svhn import SVHN as SVHN
+from localgrad.data.views import Views as Views

@@ -13,12 +13,17 @@ GIVES = frozenset({"x", "y", "image"})
 
 
 def finish_problems(
-    mean: tuple[float, ...], std: tuple[float, ...], channels: int, needs: frozenset[str], dtype: torch.dtype
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    channels: int,
+    needs: frozenset[str],
+    dtype: torch.dtype,
+    gives: frozenset[str] = GIVES,
 ) -> list[str]:
     """What a Finish cannot be made of."""
     found = statistics_problems(mean, std, channels)
-    if needs - GIVES:
-        found.append(f"needs: this loader gives {sorted(GIVES)}, asked for {sorted(needs - GIVES)} as well")
+    if needs - gives:
+        found.append(f"needs: this loader gives {sorted(gives)}, asked for {sorted(needs - gives)} as well")
     if not dtype.is_floating_point:
         found.append(f"dtype: expected a floating-point type, got {dtype}")
     return found
@@ -45,7 +50,8 @@ def batch_count(samples: int, batch_size: int, drop_last: bool) -> int:
 class Finish:
     """Makes the Batch of pixels and labels: scaling to [0, 1], ``change`` in that range, normalisation, layout.
 
-    ``needs`` with ``image`` keeps the pixels in [0, 1] before normalisation beside ``x``.
+    ``needs`` with ``image`` keeps the pixels in [0, 1] before normalisation beside ``x``; with ``views`` the two views
+    of every image, which ``look`` makes of its pixels in [0, 1], are normalised too.
     """
 
     def __init__(
@@ -73,11 +79,13 @@ class Finish:
         step: int,
         epoch: int,
         change: Callable[[Tensor], Tensor] | None = None,
+        look: Callable[[Tensor], Tensor] | None = None,
     ) -> Batch:
         """``pixels_BCHW`` uint8 and ``labels_B`` int64, both on the device."""
         image_BCHW = pixels_BCHW.to(self._work).div_(255)
         if change is not None:
             image_BCHW = change(image_BCHW)
+        views_VCHW = None if look is None else look(image_BCHW).sub_(self.mean_C11).div_(self._std_C11)
         if "image" in self.needs:
             x_BCHW = (image_BCHW - self.mean_C11).div_(self._std_C11)
         else:
@@ -86,6 +94,7 @@ class Finish:
             x=self._laid_out(x_BCHW),
             y=labels_B,
             image=self._laid_out(image_BCHW) if "image" in self.needs else None,
+            views=None if views_VCHW is None else self._laid_out(views_VCHW),
             step=step,
             epoch=epoch,
         )

@@ -13,6 +13,7 @@ from localgrad.data.errors import DataError
 from localgrad.data.loader import Loader
 from localgrad.data.split import Split
 from localgrad.data.stratify import split_validation
+from localgrad.data.views import Views
 from localgrad.spec import Batch
 
 Part = Literal["train", "val", "test"]
@@ -75,12 +76,13 @@ class Images(Protocol):
         seed: int,
         device: torch.device,
         needs: frozenset[str],
+        views: Views | None,
         channels_last: bool,
         drop_last: bool,
     ) -> Batches | None:
         """Batches of one split, shuffled and augmented for ``training``; None where the set has no such split.
 
-        ``drop_last`` leaves out the short last batch.
+        ``drop_last`` leaves out the short last batch. ``views`` says how views are drawn, where ``needs`` has them.
         """
         ...
 
@@ -137,6 +139,7 @@ class ImageSet:
         seed: int,
         device: torch.device,
         needs: frozenset[str] = frozenset(),
+        views: Views | None = None,
         channels_last: bool = False,
         drop_last: bool = False,
     ) -> Loader | None:
@@ -155,6 +158,7 @@ class ImageSet:
             shuffle=training,
             classes_per_batch=self.classes_per_batch if training else None,
             needs=needs,
+            views=views,
             channels_last=channels_last,
             drop_last=drop_last,
         )

@@ -11,8 +11,9 @@ from localgrad.data.augment import Augment, augmented, cut_out
 from localgrad.data.class_batches import ClassesPerBatch, few_classes
 from localgrad.data.draws import crop_and_flip, cutout_centres, epoch_order
 from localgrad.data.errors import DataError
-from localgrad.data.finish import Finish, batch_count, count_problems, finish_problems
+from localgrad.data.finish import GIVES, Finish, batch_count, count_problems, finish_problems
 from localgrad.data.split import Split
+from localgrad.data.views import Views, make_views
 from localgrad.spec import Batch
 
 
@@ -26,7 +27,8 @@ class Loader:
     ``mean`` and ``std`` are per channel, for pixels in [0, 1]. ``augment`` None: no crop, flip or cutout. ``shuffle``
     False: the split's own order. ``classes_per_batch`` rearranges the shuffled order into batches of few classes. The
     short last batch is kept unless ``drop_last``. ``needs`` are the names of the ``Batch`` fields wanted: ``image``
-    adds the pixels in [0, 1] after augmentation and before normalisation. ``x`` has ``dtype`` and, with
+    adds the pixels in [0, 1] after augmentation and before normalisation, ``views`` two views of every image, drawn
+    from it as ``views`` says (without ``augment``, which x alone has). ``x`` has ``dtype`` and, with
     ``channels_last``, that memory format.
 
     Raises ``DataError`` that lists all wrong arguments at once.
@@ -46,11 +48,14 @@ class Loader:
         classes_per_batch: ClassesPerBatch | None = None,
         drop_last: bool = False,
         needs: frozenset[str] = frozenset(),
+        views: Views | None = None,
         channels_last: bool = False,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         channels, height, width = split.images_NCHW.shape[1:]
-        found = finish_problems(mean, std, channels, needs, dtype)
+        gives = GIVES if views is None else GIVES | {"views"}
+        found = finish_problems(mean, std, channels, needs, dtype, gives)
+        found += [] if views is None else views.problems(channels)
         found += count_problems(len(split), batch_size, drop_last)
         if augment is not None:
             found += augment.problems(height, width)
@@ -66,6 +71,7 @@ class Loader:
         self.classes_per_batch = classes_per_batch
         self.drop_last = drop_last
         self.needs = needs
+        self.views = views if "views" in needs else None
         self.split = split.to(self.device)
         self._finish = Finish(mean, std, self.device, needs, dtype, channels_last)
         self._order: tuple[int, Tensor] | None = None
@@ -92,7 +98,9 @@ class Loader:
         else:
             pixels_BCHW = self.split.images_NCHW[begin : begin + self.batch_size]
             labels_B = self.split.labels_N[begin : begin + self.batch_size].clone()
-        change = None
+        change, look = None, None
+        if self.views is not None:
+            look = partial(self._two_views, pixels_BCHW, self.views, epoch, index)
         if self.augment is not None:
             draws_3B = crop_and_flip(len(labels_B), self.augment.pad, self.seed, epoch, index)
             pixels_BCHW = augmented(pixels_BCHW, self.augment, draws_3B.to(self.device))
@@ -103,7 +111,15 @@ class Loader:
                 change = partial(
                     cut_out, side=self.augment.cutout, centres_2B=centres_2B, fill_C11=self._finish.mean_C11
                 )
-        return self._finish(pixels_BCHW, labels_B, step=epoch * len(self) + index, epoch=epoch, change=change)
+        return self._finish(
+            pixels_BCHW, labels_B, step=epoch * len(self) + index, epoch=epoch, change=change, look=look
+        )
+
+    def _two_views(self, plain_BCHW: Tensor, views: Views, epoch: int, index: int, image_BCHW: Tensor) -> Tensor:
+        """Views of the images as they are in the split; ``image_BCHW`` is what the augmentation made of them."""
+        if self.augment is not None:
+            image_BCHW = plain_BCHW.to(image_BCHW.dtype).div_(255)
+        return make_views(image_BCHW, views, self.seed, epoch, index)
 
     def _epoch_order(self, epoch: int) -> Tensor:
         """The epoch's permutation on the device; the newest is kept, since every batch of an epoch reads it."""

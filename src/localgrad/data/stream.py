@@ -9,6 +9,7 @@ from localgrad.data.file_split import FileSplit
 from localgrad.data.images import Part
 from localgrad.data.stratify import split_validation
 from localgrad.data.stream_loader import StreamLoader
+from localgrad.data.views import Views
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +48,14 @@ class ImageStream:
         seed: int,
         device: torch.device,
         needs: frozenset[str] = frozenset(),
+        views: Views | None = None,
         channels_last: bool = False,
         drop_last: bool = False,
     ) -> StreamLoader | None:
-        """A StreamLoader; None where there is no ``val``. Raises ``DataError``."""
+        """A StreamLoader; None where there is no ``val``. Raises ``DataError``, also where ``needs`` has views.
+
+        ``views`` is not used: views are made of sets that lie in memory.
+        """
         split: FileSplit | None = getattr(self, part)
         if split is None:
             return None

@@ -25,7 +25,7 @@ from localgrad.errors import LocalgradError
 from localgrad.network import LocalNetwork
 from localgrad.placement import Kind, Placement, Transfer, Wire, transfers
 from localgrad.spec import Batch
-from localgrad.unit import Terms, Unit, Work
+from localgrad.unit import Terms, Unit, Work, network_input
 from localgrad.update import OptimizerUpdate, Part
 
 Gathered = dict[str, Any]
@@ -141,6 +141,13 @@ class Worker:
             for name in ("x", "y", "image")
             if (value := getattr(batch, name)) is not None
         }
+        if batch.views is not None:
+            # The two views of an image stay together.
+            images = torch.arange(len(batch.x)).tensor_split(self.replicas.count)[self.replica]
+            own = slice(2 * int(images[0]), 2 * int(images[-1]) + 2)
+            fields["views"] = batch.views[own]
+            if batch.pair_similarity is not None:
+                fields["pair_similarity"] = batch.pair_similarity[own, own]
         return replace(batch, **fields)
 
     def train(self, item: Item, own: Batch | None) -> dict[int, Terms]:
@@ -231,7 +238,7 @@ class Worker:
         """What the units of a span read, and the batch that their losses read."""
         if not span.before:
             assert batch is not None
-            return batch.x, batch
+            return network_input(self.units, batch), batch
         arrived = {place: self.take(Kind.OUTPUT, place, item) for place in span.before if place not in outputs}
         parts = [outputs[p] if p in outputs else decode(arrived[p].tensors) for p in span.before]
         h = parts[0] if len(parts) == 1 else torch.cat(parts, 1)

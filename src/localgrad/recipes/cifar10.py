@@ -1,25 +1,31 @@
 """The papers' experiments on CIFAR-10."""
 
+from dataclasses import replace
+
 from localgrad.backbones import (
     cifar_efficientnet_b0,
     cifar_mobilenetv2,
     cifar_regnetx_400mf,
+    cifar_resnet50,
     mlp,
     vgg6a,
     vgg8b,
     vgg11b,
+    vgg16a,
     vgg19,
+    vgg19a,
 )
 from localgrad.data import CIFAR10, Augment
 from localgrad.methods import AugLocal
 from localgrad.recipes.making.baselines import backprop
 from localgrad.recipes.making.densenet import densenet_dgl, densenet_infopro, densenet_setting
+from localgrad.recipes.making.dgssl import dgssl, dgssl_llm, simclr
 from localgrad.recipes.making.gndgl import gndgl, gndgl_layers, single_thread
 from localgrad.recipes.making.greedy_heads import auglocal, dgl
 from localgrad.recipes.making.networks import resnet_recipes, resnet_setting
 from localgrad.recipes.making.perceptron import ON_CIFAR, backprop_perceptron, predsim_perceptron
 from localgrad.recipes.making.predsim import Layerwise, backprop_layers, predsim, predsim_layers
-from localgrad.recipes.making.protocols import GNDGL, GNDGL_LAYERS, LARGE_BATCH, PREDSIM
+from localgrad.recipes.making.protocols import GNDGL, GNDGL_LAYERS, LARGE_BATCH, PREDSIM, SIMCLR
 from localgrad.recipes.making.setting import Setting
 from localgrad.recipes.making.study import (
     comparison,
@@ -107,3 +113,22 @@ _CONV4 = study_setting(__name__, "conv4", (64, 128, 256), (1, 2, 1))
 dgl_conv4 = study_dgl(_CONV4)
 greedy_dgl_conv4 = study_greedy(_CONV4)
 dgl_resnet110_option_a = comparison(resnet110_setting(__name__))
+
+# Contrastive learning: multi-layer modules of ResNets, single layers of VGGs, whose heads have no convolution.
+_SSL_RESNET50 = Setting(__name__, CIFAR10, "CIFAR-10", cifar_resnet50, "resnet50", "ResNet-50", 16, SIMCLR)
+_SSL_RESNET110 = replace(_RESNET110.under(SIMCLR), modules=16)
+_SSL_VGG6A = _VGG6A.under(SIMCLR)
+_SSL_VGG16A = Setting(__name__, CIFAR10, "CIFAR-10", vgg16a, "vgg16a", "VGG16a", 14, SIMCLR)
+_SSL_VGG19A = Setting(__name__, CIFAR10, "CIFAR-10", vgg19a, "vgg19a", "VGG19a", 17, SIMCLR)
+simclr_resnet50 = simclr(_SSL_RESNET50)
+dgssl_resnet50 = dgssl(_SSL_RESNET50)
+dgssl_llm_resnet50 = dgssl_llm(_SSL_RESNET50)
+simclr_resnet110 = simclr(_SSL_RESNET110)
+dgssl_resnet110 = dgssl(_SSL_RESNET110)
+dgssl_llm_resnet110 = dgssl_llm(_SSL_RESNET110)
+simclr_vgg6a = simclr(_SSL_VGG6A)
+dgssl_vgg6a = dgssl(_SSL_VGG6A, "0c2f")
+simclr_vgg16a = simclr(_SSL_VGG16A)
+dgssl_vgg16a = dgssl(_SSL_VGG16A, "0c2f")
+simclr_vgg19a = simclr(_SSL_VGG19A)
+dgssl_vgg19a = dgssl(_SSL_VGG19A, "0c2f")

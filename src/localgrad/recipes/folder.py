@@ -63,6 +63,7 @@ def dgl(
     image: int | None = None,
     modules: int | None = None,
     head: Head = "mlp-sr",
+    aux_pool: int = 1,
     layers: int = 32,
     epochs: int = 30,
     seed: int = 0,
@@ -74,11 +75,12 @@ def dgl(
         image: side to resize and crop to; not needed when all images have one size
         modules: number of units; one per block by default
         head: the auxiliary network
+        aux_pool: 2 averages 2x2 features before an auxiliary network that reads maps larger than 8x8
         layers: depth of the network, 6n + 2
         epochs: passes over the training images
         seed: of weights, order and augmentation
     """
-    return _run(DGL(head=head), modules, data_root, image, layers, epochs, seed)
+    return _run(DGL(head=head, aux_pool=aux_pool), modules, data_root, image, layers, epochs, seed)
 
 
 def auglocal(
@@ -87,6 +89,7 @@ def auglocal(
     depth: int = 6,
     tau: float = 0.5,
     modules: int | None = None,
+    aux_pool: int = 1,
     layers: int = 32,
     epochs: int = 30,
     seed: int = 0,
@@ -99,8 +102,9 @@ def auglocal(
         depth: the paper's d, layers of an auxiliary network with its classifier
         tau: slope of the pyramid; 0 switches it off
         modules: number of modules before the tail is joined; one per block by default
+        aux_pool: 2 averages 2x2 features before an auxiliary network that reads maps larger than 8x8
         layers: depth of the network, 6n + 2
         epochs: passes over the training images
         seed: of weights, order and augmentation
     """
-    return _run(AugLocal(depth, tau), modules, data_root, image, layers, epochs, seed)
+    return _run(AugLocal(depth, tau, aux_pool=aux_pool), modules, data_root, image, layers, epochs, seed)

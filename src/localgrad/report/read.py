@@ -19,11 +19,11 @@ METRICS_FILE = "metrics.jsonl"
 class Epoch:
     """One epoch's row. Accuracies in percent; ``units`` of every unit's own head; ``loss`` the last unit's, training.
 
-    None: the row has no such number.
+    None: the row has no such number. A run without labels has no accuracy.
     """
 
     number: int
-    top1: float
+    top1: float | None
     top5: float | None
     units: Mapping[int, float]
     loss: float | None
@@ -157,7 +157,7 @@ def _best(rows: Sequence[Mapping[str, Any]], ends: Sequence[Mapping[str, Any]]) 
 def _epoch(row: Mapping[str, Any], problems: list[str]) -> Epoch | None:
     test, trained = _mapping(row.get("test")), _mapping(row.get("train"))
     epoch, top1 = row.get("epoch"), number(test.get("top1"))
-    if not isinstance(epoch, int) or top1 is None:
+    if not isinstance(epoch, int) or (top1 is None and ("test" in row or not trained)):
         problems.append(f"{METRICS_FILE}: a row of epoch {epoch!r} has no test accuracy; left out")
         return None
     units = _by_unit(_mapping(test.get("units")))

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, final
@@ -19,6 +20,7 @@ from localgrad.train.progress import Reporter
 from localgrad.train.record import MetricsLog
 from localgrad.train.run import Run
 from localgrad.train.setup import Loaders
+from localgrad.unit import Unit
 
 
 @final
@@ -63,9 +65,8 @@ class Training:
             row = {"kind": "end", "epochs": self.progress.epoch, "seconds": self.seconds()}
             self.log.append({**row, "last": self.progress.last, "best": self.progress.best})
             self.save()
-        last = self.progress.last
-        assert last is not None
-        self.reporter.line(f"finished: test top-1 {last['test']['top1']:.2f} % (last epoch), in {self.folder}")
+        assert self.progress.last is not None
+        self.reporter.line(finished_line(self.progress.last, self.folder))
 
     def run_epoch(self) -> None:
         """The rest of the current epoch, its evaluation, its row, and the checkpoint.
@@ -117,20 +118,21 @@ class Training:
             for unit in sorted(self.sums, key=int)
         }
         seconds = self.seconds()
-        test = self.evaluated(self.loaders.test)
+        judged = self.loop.net.classifies
+        test = {"test": self.evaluated(self.loaders.test).row()} if judged else {}
         row: dict[str, Any] = {
             "kind": "epoch",
             "epoch": progress.epoch + 1,
             "step": progress.step,
             **self.pace.row(progress.epoch),
-            "train": means,
-            "test": test.row(),
+            **train_and_figures(means, self.loop.net.unit_list()),
+            **test,
             "seconds": seconds,
         }
         diverged = [unit for unit, terms in means.items() if not all(map(math.isfinite, terms.values()))]
         if diverged:
             row["diverged"] = diverged
-        if self.loaders.val is not None:
+        if self.loaders.val is not None and judged:
             row["val"] = self.evaluated(self.loaders.val).row()
         self.reporter.line(epoch_line(row, self.pace.title(progress.epoch)))
         return row
@@ -154,6 +156,22 @@ class Training:
         save_checkpoint(self.folder / CHECKPOINT_FILE, self.loop, self.run.facts(), self.progress)
 
 
+def finished_line(last: dict[str, Any], folder: Path) -> str:
+    """What a person reads at the end of a run."""
+    accuracy = f"test top-1 {last['test']['top1']:.2f} % (last epoch), " if "test" in last else ""
+    return f"finished: {accuracy}in {folder}"
+
+
+def train_and_figures(means: dict[str, dict[str, float]], units: Sequence[Unit]) -> dict[str, Any]:
+    """The part of a row that comes from the steps: loss terms by unit, and what units tell of themselves besides."""
+    found: dict[str, dict[str, dict[str, float]]] = {"train": {}, "figures": {}}
+    for unit, terms in means.items():
+        told = units[int(unit)].figures
+        for name, value in terms.items():
+            found["figures" if name in told else "train"].setdefault(unit, {})[name] = value
+    return {kind: own for kind, own in found.items() if own or kind == "train"}
+
+
 def diverged_text(row: dict[str, Any], saved: int, folder: Path) -> str:
     """Which losses are not finite after an epoch, what is left of the run, and what to try."""
     first, *more = row["diverged"]
@@ -169,16 +187,20 @@ def diverged_text(row: dict[str, Any], saved: int, folder: Path) -> str:
 def better(last: dict[str, Any], best: dict[str, Any] | None) -> bool:
     """Whether an epoch is the best so far: on the validation split where there is one, else on test.
 
-    Of greedy training, among the epochs of one unit: accuracies of another unit are those of another head.
+    Of greedy training, among the epochs of one unit: accuracies of another unit are those of another head. Without an
+    accuracy no epoch is better than another.
     """
     split = "val" if "val" in last else "test"
+    if split not in last:
+        return False
     return best is None or last.get("unit") != best.get("unit") or last[split]["top1"] > best[split]["top1"]
 
 
 def epoch_line(row: dict[str, Any], title: str) -> str:
     """One line for a person: loss and learning rate of the last unit that is evaluated, if it learnt in this epoch."""
-    last = max(row["test"]["units"], key=int)
+    last = max(row["test"]["units"] if "test" in row else row["train"], key=int)
     loss = f"  loss {sum(row['train'][last].values()):.4f}" if last in row["train"] else ""
     lr = row["lr"][last] if isinstance(row["lr"], dict) else row["lr"]
     val = f"  val {row['val']['top1']:.2f} %" if "val" in row else ""
-    return f"{title}{loss}{val}  test {row['test']['top1']:.2f} %  lr {lr:.4g}  {row['seconds']:.1f} s"
+    test = f"  test {row['test']['top1']:.2f} %" if "test" in row else ""
+    return f"{title}{loss}{val}{test}  lr {lr:.4g}  {row['seconds']:.1f} s"

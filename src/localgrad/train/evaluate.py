@@ -10,6 +10,7 @@ from torch import Tensor
 
 from localgrad.data import Batches
 from localgrad.ensemble import EnsembleMode
+from localgrad.errors import LocalgradError
 from localgrad.network import LocalNetwork
 from localgrad.unit import forward_units
 from localgrad.update import Precision
@@ -55,9 +56,16 @@ def evaluate(
 ) -> Evaluation:
     """One pass over ``loader`` in evaluation mode through all units and their heads; the mode found is restored.
 
+    Raises LocalgradError for a network that was made without labels: it has no classifier.
+
     ``units`` is how many of them, from the first (None: all); the figures are then those of the last one's head.
     ``before_batch`` is called before every batch; what it raises ends the evaluation.
     """
+    if not net.classifies:
+        raise LocalgradError(
+            f"evaluate: {net.backbone.name} learnt without labels and ends in features, so it has no accuracy. Train a "
+            "classifier on its features (analysis.block_features)."
+        )
     device = next(net.parameters()).device
     training = net.training
     net.eval()

@@ -1,18 +1,21 @@
 """Run: everything a training needs, as one frozen object of specs. A recipe is a function that returns one."""
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from localgrad.data import Data, DataError
+from localgrad.data import Data, DataError, Views
 from localgrad.errors import LocalgradError, RunError
 from localgrad.facts import plain
-from localgrad.method import Method, regrouped
+from localgrad.method import Method, ViewsMethod, regrouped
 from localgrad.network import LocalNetwork, find_partition
+from localgrad.objective import recomputed
 from localgrad.partition import Cut
+from localgrad.runtime.speed_checks import check_compile
 from localgrad.spec import Backbone, Partition
 from localgrad.train.optim import SGD, OptimizerSpec
 from localgrad.train.runtimes import DistributedSpec, RuntimeSpec, kind_problems, runtime_problems
@@ -35,11 +38,14 @@ class Run:
 
     ``modules`` or ``partition`` cut the backbone (neither: the method's default), ``groups`` cuts modules into neuron
     groups where the method takes them (None: the method's own number). ``batch_size`` is what one step
-    trains on; ``accumulate`` splits it into parts. ``workers`` CPU threads step units at the same time.
+    trains on; ``accumulate`` splits it into parts. ``workers`` CPU threads step units at the same time. ``compile``,
+    on a GPU ``graph`` and ``streams``, make steps faster, as ``localgrad.Sequential`` says.
+    ``recompute`` recomputes activations in the backward pass where that saves memory; results stay the same.
     ``val_fraction`` of the training split is held out, stratified, and the best epoch is then chosen on it; with 0
     the best test epoch is recorded beside the last one, which is the headline. ``reset_optimizer`` forgets what the
     optimisers know (momentum) wherever the learning rate falls, as codes do that make new ones there. ``drop_last``
-    leaves the short last batch of every epoch out of training. ``runtime`` is ``"sequential"``, ``QueuedSpec(...)`` or
+    leaves the short last batch of every epoch out of training. ``views`` says how two views of every image are drawn,
+    for a method that compares them. ``runtime`` is ``"sequential"``, ``QueuedSpec(...)`` or
     ``GreedySpec()``, where ``epochs`` are every unit's own, or ``DistributedSpec(...)``. ``init_from`` is an
     exported file, a run folder or a checkpoint to take the network's weights from. ``out`` is the run's folder.
     ``device`` "auto"
@@ -59,12 +65,17 @@ class Run:
     seed: int = 0
     precision: Precision = Precision.FLOAT32
     channels_last: bool = True
+    recompute: bool = False
     update: Literal["unit", "fused"] = "unit"
     accumulate: int = 1
     workers: int = 1
+    compile: bool | str = False
+    graph: bool = False
+    streams: int = 1
     clip: float | None = None
     reset_optimizer: bool = False
     drop_last: bool = False
+    views: Views | None = None
     val_fraction: float = 0.0
     init_from: Path | None = None
     runtime: RuntimeSpec = "sequential"
@@ -79,7 +90,8 @@ class Run:
         """
         method = regrouped(self.method, self.groups)
         spans = find_partition(self.backbone, method, self.modules, self.partition)
-        return LocalNetwork(self.backbone, method.units(self.backbone, spans), seed=self.seed, only=only)
+        units = recomputed(method.units(self.backbone, spans), self.recompute)
+        return LocalNetwork(self.backbone, units, seed=self.seed, only=only)
 
     def torch_device(self) -> torch.device:
         """The device that ``device`` names."""
@@ -98,6 +110,11 @@ class Run:
         else:
             everything = plain(self)
         assert isinstance(everything, dict)
+        if self.views is None:
+            del everything["views"]
+        # Steps in a graph and on streams are the same steps; compiled ones are to rounding.
+        for name in ("graph", "streams") if self.compile else ("compile", "graph", "streams"):
+            del everything[name]
         return {name: value for name, value in everything.items() if name not in ("out", "origin", "kind")}
 
     def check(self) -> None:
@@ -113,7 +130,7 @@ class Run:
             # Nothing else can be judged.
             yield from wrong
             return
-        for name in ("epochs", "batch_size", "accumulate", "workers"):
+        for name in ("epochs", "batch_size", "accumulate", "workers", "streams"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}."
         if self.accumulate > self.batch_size:
@@ -126,6 +143,7 @@ class Run:
             yield "clip is per unit, update='fused' has one optimiser for all units: leave one of them out."
         yield from self.optimizer.problems()
         yield from self._device_problems()
+        yield from self._speed_problems()
         if self.init_from is not None and not resumed and not self.init_from.exists():
             yield f"init_from: {self.init_from} does not exist."
         try:
@@ -134,6 +152,7 @@ class Run:
             yield from runtime_problems(self.runtime, vars(self), net)
         except LocalgradError as error:
             yield str(error)
+        yield from self._view_problems()
         try:
             yield from self.data.problems()
         except DataError as error:
@@ -142,11 +161,11 @@ class Run:
 
     def _type_problems(self) -> Iterator[str]:
         """Values of a kind that no setting has, as a recipe without annotations lets through."""
-        for name in ("epochs", "batch_size", "accumulate", "workers", "seed", "modules", "groups"):
+        for name in ("epochs", "batch_size", "accumulate", "workers", "streams", "seed", "modules", "groups"):
             value = getattr(self, name)
             if (type(value) is not int) and not (name in ("modules", "groups") and value is None):
                 yield f"{name} must be a whole number, got {value!r}."
-        for name in ("reset_optimizer", "drop_last"):
+        for name in ("reset_optimizer", "drop_last", "recompute", "graph"):
             value = getattr(self, name)
             if type(value) is not bool:
                 yield f"{name} must be True or False, got {value!r}."
@@ -155,6 +174,44 @@ class Run:
             value = getattr(self, name)
             if type(value) not in (int, float) and not (name == "clip" and value is None):
                 yield f"{name} must be a number, got {value!r}."
+
+    def _view_problems(self) -> Iterator[str]:
+        """Views that the method needs, or does not read."""
+        name = type(self.method).__name__
+        if "views" not in self.method.needs:
+            if self.views is not None:
+                yield f"views: {name} reads images, no views of them. Leave views out."
+            return
+        if self.views is None:
+            yield f"{name} compares two views of every image: say how they are drawn, views=localgrad.data.Views()."
+            return
+        yield from self.views.problems((self.data.image or self.backbone.image)[0])
+        if isinstance(self.method, ViewsMethod):
+            yield from self.method.view_problems(plain(self.views), self.data.name)
+        if "pair_similarity" in self.method.needs and self.accumulate > 1:
+            yield f"accumulate={self.accumulate} splits batches, of which {name} compares all pairs: leave it out."
+
+    def _speed_problems(self) -> Iterator[str]:
+        """Compiled and captured steps that there cannot be."""
+        try:
+            check_compile(self.compile, self.workers, who="Run")
+        except LocalgradError as error:
+            yield str(error)
+        asked = [
+            name
+            for name, usual in (("compile", False), ("graph", False), ("streams", 1))
+            if getattr(self, name) != usual
+        ]
+        if asked and self.runtime != "sequential":
+            yield f"{' and '.join(asked)}: only runtime='sequential' has that. Leave it out, or take that runtime."
+        if self.graph and self.precision is Precision.FLOAT16:
+            yield "graph=True cannot capture float16, whose loss scale changes in every step: take bfloat16."
+        with suppress(RuntimeError):  # an unknown device is a problem of its own
+            device = self.torch_device()
+            if device.type == "cpu":
+                for name, fast in (("graph=True", self.graph), (f"streams={self.streams}", self.streams > 1)):
+                    if fast:
+                        yield f"{name} is for a GPU, and the run is on the CPU: leave it out."
 
     def _device_problems(self) -> Iterator[str]:
         try:

@@ -89,6 +89,11 @@ def runtime_problems(runtime: RuntimeSpec, settings: Mapping[str, object], net: 
         return
     if isinstance(runtime, DistributedSpec):
         yield from _distributed_problems(runtime, settings, net)
+        if "pair_similarity" in net.needs and runtime.labels == "travel":
+            yield (
+                "runtime distributed: similarities of a pretrained network do not travel with the outputs: take "
+                "labels='loader', so that every stage reads the data and finds them itself."
+            )
         return
     who = "queued" if isinstance(runtime, QueuedSpec) else "greedy"
     for name, only in (("update", "unit"), ("accumulate", 1), ("workers", 1)):
@@ -109,7 +114,9 @@ def runtime_problems(runtime: RuntimeSpec, settings: Mapping[str, object], net: 
 
 @torch.no_grad()
 def _unjudged(net: LocalNetwork) -> Iterator[str]:
-    """Greedy training judges the newest unit by its own head, which has to classify."""
+    """Greedy training judges the newest unit by its own head, which has to classify, if anything does."""
+    if not net.classifies:
+        return
     images = torch.zeros((2, *net.backbone.image), device=next(net.parameters()).device)
     for unit, h, features in forward_units(net.unit_list(), images):
         if net.class_logits(unit, h, features) is None:

@@ -12,6 +12,7 @@ from localgrad.errors import LocalgradError, RunError
 from localgrad.network import LocalNetwork
 from localgrad.runtime import Greedy, Sequential
 from localgrad.runtime.checks import check_single_row
+from localgrad.train.guide import Guided, guide_problems, load_guide
 from localgrad.train.pace import Runtime, make_queued
 from localgrad.train.run import Run, fit_problems
 from localgrad.train.runtimes import GreedySpec, QueuedSpec
@@ -42,7 +43,14 @@ def load_images(run: Run) -> Images:
 
 
 def make_loaders(run: Run, images: Images, device: torch.device) -> Loaders:
-    """Loaders of all splits on the device, the validation split held out of train. Raises DataError."""
+    """Loaders of all splits on the device, the validation split held out of train. Raises DataError.
+
+    Where the method judges pairs by a pretrained network, that is read here. Raises LocalgradError when it cannot be.
+    """
+    problems = list(guide_problems(run))
+    if problems:
+        raise RunError(problems)
+    guide = load_guide(run, device)
     if run.val_fraction > 0:
         images = images.hold_out(run.val_fraction, run.seed)
     eval_batch = max(1, min(EVAL_BATCH, EVAL_PIXELS // (images.image[1] * images.image[2])))
@@ -55,13 +63,16 @@ def make_loaders(run: Run, images: Images, device: torch.device) -> Loaders:
             batch_size=run.batch_size if training else eval_batch,
             seed=run.seed,
             device=device,
-            needs=run.method.needs if training else frozenset(),
+            needs=run.method.needs - {"pair_similarity"} if training else frozenset(),
+            views=run.views if training else None,
             channels_last=run.channels_last,
             drop_last=training and run.drop_last,
         )
 
     train, test = loader("train"), loader("test")
     assert train is not None and test is not None
+    if guide is not None:
+        train = Guided(train, guide)
     return Loaders(train, loader("val"), test)
 
 
@@ -101,6 +112,9 @@ def make_loop(run: Run, device: torch.device, *, initial: bool = True) -> Sequen
         accumulate=run.accumulate,
         workers=run.workers,
         clip=run.clip,
+        compile=run.compile,
+        graph=run.graph,
+        streams=run.streams,
     )
 
 

@@ -1,7 +1,8 @@
-"""GN-DGL's tables and figures: both versions of the paper, and chapters 3 and 4 of the thesis."""
+"""GN-DGL's tables and figures: both versions of the paper, and chapters 3 and 4 (``dgssl.py``) of the thesis."""
 
 from typing import Any
 
+from localgrad.recipes.experiments.dgssl import dgssl
 from localgrad.recipes.experiments.experiment import DATASETS, ENSEMBLE, LAST, UNIT, Experiment, NotCovered, ran
 from localgrad.reported import Row
 
@@ -17,7 +18,7 @@ EVALUATED = {None: ENSEMBLE, "layerwise ensemble": ENSEMBLE, "last-layer": LAST}
 def gndgl(row: Row) -> Experiment | NotCovered:
     """The experiment of a row of GN-DGL's tables."""
     if row.table.startswith("T4.") and row.paper == "thesis":
-        return NotCovered("self-supervised learning (SimCLR, DGSSL, DGSSL-LLM): localgrad is supervised so far")
+        return dgssl(row)
     if row.network == "VGG6a":
         return _layers(row)
     return _modules(row)

@@ -22,6 +22,7 @@ def gndgl(at: Setting) -> Recipe:
         final_head: FinalHead = "linear",
         extra_head: bool = False,
         fuse_groups: bool = False,
+        aux_pool: int = 1,
         width: float = 1,
         epochs: int = at.protocol.epochs,
         seed: int = 0,
@@ -39,6 +40,7 @@ def gndgl(at: Setting) -> Recipe:
             final_head: the network's classifier
             extra_head: with one group, a head behind the last module and a classifier of its own (released code)
             fuse_groups: run the groups of a module as grouped convolutions
+            aux_pool: 2 averages 2x2 features before an auxiliary network that reads maps larger than 8x8
             width: factor on all channels of the network; 2 is ResNet-32x2
         """
         method = GNDGL(
@@ -49,6 +51,7 @@ def gndgl(at: Setting) -> Recipe:
             final_head=final_head,
             extra_head=extra_head,
             fuse_groups=fuse_groups,
+            aux_pool=aux_pool,
         )
         return at.run(method, modules, epochs, seed, data_root, download, width=width)
 

@@ -21,6 +21,7 @@ def dgl(at: Setting) -> Recipe:
         head: Head = "mlp-sr",
         match_depth: int | None = None,
         split: Literal["infopro", "mlaan"] = "infopro",
+        aux_pool: int = 1,
         width: float = 1,
         epochs: int = at.protocol.epochs,
         seed: int = 0,
@@ -34,10 +35,11 @@ def dgl(at: Setting) -> Recipe:
             head: the auxiliary network; "auglocal" is the one of AugLocal's comparison, "1c2f" that of InfoPro's
             match_depth: widen "3x3" and XcYf heads to the cost of AugLocal's of this depth
             split: whose cut into modules; mlaan merges the first layer into the first block, but its K counts it
+            aux_pool: 2 averages 2x2 features before an auxiliary network that reads maps larger than 8x8
             width: factor on all channels of the network
         """
         match = None if match_depth is None else AugLocal(depth=match_depth)
-        method, options = DGL(head=head, match=match), dict[str, Any]()
+        method, options = DGL(head=head, match=match, aux_pool=aux_pool), dict[str, Any]()
         if split == "mlaan":
             options["partition"] = papers(modules, "mlaan")
         return at.run(
@@ -66,6 +68,7 @@ def auglocal(at: Setting, defaults: AugLocal | None = None) -> Recipe:
         stage_selection: tuple[Selection, ...] = (),
         tail: Tail = own.tail,
         infopro: bool = False,
+        aux_pool: int = own.aux_pool,
         modules: int = at.modules,
         epochs: int = at.protocol.epochs,
         seed: int = 0,
@@ -81,6 +84,7 @@ def auglocal(at: Setting, defaults: AugLocal | None = None) -> Recipe:
             stage_selection: one rule per stage of the network instead: "[repetitive,repetitive,uniform]"
             tail: whether the last `depth` modules train jointly
             infopro: add InfoPro's reconstruction to every local unit, where its weights are published
+            aux_pool: 2 averages 2x2 features before an auxiliary network that reads maps larger than 8x8
             modules: the papers' K, before the tail is joined
         """
         method = replace(
@@ -90,6 +94,7 @@ def auglocal(at: Setting, defaults: AugLocal | None = None) -> Recipe:
             selection=stage_selection or selection,
             tail=tail,
             reconstruction=Reconstruction(dataset=dataset) if infopro else None,
+            aux_pool=aux_pool,
         )
         return at.run(method, modules, epochs, seed, data_root, download)
 

@@ -32,6 +32,7 @@ def infopro(at: Setting, *, modules: int, dataset: str, source: Weights = "infop
         last: tuple[float, float] | None = None,
         head: Head = "1c2f",
         match_depth: int | None = None,
+        aux_pool: int = 1,
         width: float = 1,
         epochs: int = default_epochs,
         seed: int = 0,
@@ -50,6 +51,7 @@ def infopro(at: Setting, *, modules: int, dataset: str, source: Weights = "infop
             last: the same of the last local module; those of the first by default
             head: the task's auxiliary network; "gndgl-1c2f" is the one of GN-DGL's comparison
             match_depth: widen the heads to the cost of AugLocal's of this depth
+            aux_pool: 2 averages 2x2 features before an auxiliary network that reads maps larger than 8x8
             width: factor on all channels of the network
         """
         if last is not None and first is None:
@@ -61,7 +63,7 @@ def infopro(at: Setting, *, modules: int, dataset: str, source: Weights = "infop
             lambdas = Lambdas(first, first if last is None else last)
         match = None if match_depth is None else AugLocal(depth=match_depth)
         known = "infopro" if source == "constant" else source
-        method = InfoPro(loss, lambdas, dataset, known, split, head, match=match)
+        method = InfoPro(loss, lambdas, dataset, known, split, head, match=match, aux_pool=aux_pool)
         return at.run(method, modules, epochs, seed, data_root, download, width=width)
 
     return at.named(infopro)

@@ -17,6 +17,7 @@ def mlaan(at: Setting) -> Recipe:
         leaps: bool = True,
         base: Base = "plain",
         ema_rate: float = 0.995,
+        aux_pool: int = 1,
         epochs: int = at.protocol.epochs,
         seed: int = 0,
         data_root: Path | None = None,
@@ -30,8 +31,9 @@ def mlaan(at: Setting) -> Recipe:
             leaps: copies of later blocks before the heads; False is MLM alone
             base: what the losses look through
             ema_rate: share of itself that an averaged copy keeps in every step
+            aux_pool: 2 averages 2x2 features before an auxiliary network that reads maps larger than 8x8
         """
-        method = MLAAN(cascade, leaps, base, ema_rate=ema_rate, dgl=DGL())
+        method = MLAAN(cascade, leaps, base, ema_rate=ema_rate, dgl=DGL(), aux_pool=aux_pool)
         return at.run(method, modules, epochs, seed, data_root, download)
 
     return at.named(mlaan)

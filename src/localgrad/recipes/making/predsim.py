@@ -19,6 +19,7 @@ def predsim(at: Setting) -> Recipe:
         loss: LocalLoss = "predsim",
         beta: float = 0.99,
         match_depth: int | None = None,
+        aux_pool: int = 1,
         modules: int = at.modules,
         epochs: int = at.protocol.epochs,
         seed: int = 0,
@@ -31,10 +32,11 @@ def predsim(at: Setting) -> Recipe:
             loss: what a unit learns from
             beta: the share of similarity matching
             match_depth: enlarge the heads to the cost of AugLocal's of this depth
+            aux_pool: 2 averages 2x2 features before an auxiliary network that reads maps larger than 8x8
             modules: the papers' K
         """
         match = None if match_depth is None else AugLocal(depth=match_depth)
-        method = PredSim(loss, beta, framework="blockwise", match=match)
+        method = PredSim(loss, beta, framework="blockwise", match=match, aux_pool=aux_pool)
         return at.run(method, modules, epochs, seed, data_root, download)
 
     return at.named(predsim)

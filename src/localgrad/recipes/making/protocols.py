@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import final
 
-from localgrad.train import SGD, Adam, Cosine, MultiStep
+from localgrad.train import SGD, Adam, Constant, Cosine, MultiStep
 from localgrad.train.optim import OptimizerSpec
 from localgrad.train.schedule import Schedule
 
@@ -71,3 +71,6 @@ def imagenet(lr: float, batch_size: int, epochs: int) -> Protocol:
 
 DGL_IMAGENET = Protocol(_plain(0.1, 1e-4), MultiStep((10, 20, 30, 40), 0.1), 256, 50, reset_optimizer=True)
 """DGL's own ImageNet experiments (methods.md 2.3)."""
+
+SIMCLR = Protocol(Adam(lr=1e-3, weight_decay=1e-6), Constant(), 256, 500)
+"""SimCLR and DGSSL (thesis, section 4.3). It names no schedule and no number of epochs; its figures go up to 500."""

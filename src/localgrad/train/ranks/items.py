@@ -21,8 +21,10 @@ queues of a few items."""
 Work = tuple[Item, Batch | None]
 
 
-def planned(loaders: Loaders, epochs: int, epoch: int, batch: int) -> Generator[tuple[Item, Batch | None]]:
-    """All items of a run from a mini-batch on, with the loaders' batches."""
+def planned(
+    loaders: Loaders, epochs: int, epoch: int, batch: int, *, judged: bool = True
+) -> Generator[tuple[Item, Batch | None]]:
+    """All items of a run from a mini-batch on, with the loaders' batches; evaluations where there is an accuracy."""
     steps = len(loaders.train)
     for current in range(epoch, epochs):
         with closing(loaders.train.epoch(current, batch if current == epoch else 0)) as batches:
@@ -30,7 +32,7 @@ def planned(loaders: Loaders, epochs: int, epoch: int, batch: int) -> Generator[
                 yield Item(ItemKind.TRAIN, current, index, current * steps + index, len(made.x)), made
         done = (current + 1) * steps
         for kind, split in ((ItemKind.TEST, loaders.test), (ItemKind.VAL, loaders.val)):
-            if split is not None:
+            if split is not None and judged:
                 yield from _evaluated(kind, split, current, done)
         yield Item(ItemKind.EPOCH_END, current, step=done), None
     yield Item(ItemKind.FINISHED, epochs, step=epochs * steps), None

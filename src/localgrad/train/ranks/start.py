@@ -304,7 +304,8 @@ def _items(
     progress: Progress,
     interrupt: Interrupt,
 ) -> Iterator[Work]:
-    plan = None if loaders is None else planned(loaders, run.epochs, progress.epoch, progress.batch)
+    judged = worker.net.classifies
+    plan = None if loaders is None else planned(loaders, run.epochs, progress.epoch, progress.batch, judged=judged)
 
     def signalled() -> bool:
         return interrupt.signal is not None

@@ -17,7 +17,7 @@ from localgrad.distributed import Item, ItemKind, Worker, World, train_cascades
 from localgrad.errors import LocalgradError
 from localgrad.spec import Batch
 from localgrad.train.checkpoint import Progress
-from localgrad.train.epochs import better, diverged_text, epoch_line
+from localgrad.train.epochs import better, diverged_text, epoch_line, finished_line, train_and_figures
 from localgrad.train.evaluate import Evaluation
 from localgrad.train.interrupt import Interrupted
 from localgrad.train.newest import forget_older
@@ -147,7 +147,8 @@ class RankWalk:
             for unit, terms in sorted(self.sums.items(), key=lambda pair: int(pair[0]))
         }
         counted = {SPLITS[kind]: tally.gathered(self.worker.replicas) for kind, tally in self.tallies.items()}
-        own = {"train": means, **{split: {"units": unit_accuracies(sums)} for split, sums in counted.items()}}
+        accuracies = {split: {"units": unit_accuracies(sums)} for split, sums in counted.items()}
+        own = {**train_and_figures(means, self.worker.units), **accuracies}
         told = self.worker.pass_on(item, own)
         diverged = [unit for unit, terms in means.items() if not all(map(math.isfinite, terms.values()))]
         if diverged:
@@ -196,8 +197,12 @@ class RankWalk:
             "epoch": item.epoch + 1,
             "step": self.progress.step,
             "lr": self.lr(item.epoch),
-            "train": dict(sorted(told["train"].items(), key=lambda pair: int(pair[0]))),
-            "test": found["test"].row(),
+            **{
+                kind: dict(sorted(told[kind].items(), key=lambda pair: int(pair[0])))
+                for kind in ("train", "figures")
+                if kind in told
+            },
+            **({"test": found["test"].row()} if "test" in found else {}),
             "seconds": self.seconds(),
         }
         if "val" in found:
@@ -220,8 +225,7 @@ class RankWalk:
                 self.log.append({**row, "last": progress.last, "best": progress.best})
             self.save()
         if self.judge and progress.last is not None:
-            top1 = progress.last["test"]["top1"]
-            self.reporter.line(f"finished: test top-1 {top1:.2f} % (last epoch), in {self.folder}")
+            self.reporter.line(finished_line(progress.last, self.folder))
 
     def seconds(self) -> float:
         """Time that the run has taken so far, all its parts together."""
