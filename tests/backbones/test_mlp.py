@@ -15,6 +15,7 @@ from localgrad.backbones.vgg_layers import HiddenLayer, LinearHead
 from localgrad.method import Method
 from localgrad.methods import (
     DGL,
+    DGSSL,
     GNDGL,
     MLAAN,
     AugLocal,
@@ -39,6 +40,7 @@ TRAIN: tuple[Method, ...] = (
     PredSim("pred"),
     PredSim(framework="blockwise"),
     GNDGL(layerwise=True),
+    DGSSL(head="0c2f"),
 )
 REFUSE: tuple[Method, ...] = (
     DGL(),
@@ -58,6 +60,7 @@ REFUSE: tuple[Method, ...] = (
     InfoPro(lambdas=LAMBDAS, head="imagenet"),
     MLAAN(),
     MLAAN(leaps=False),
+    DGSSL(),
     MLAAN(base="dgl"),
     PredSim(framework="blockwise", match=AugLocal(depth=2)),
 )
@@ -156,7 +159,7 @@ def test_methods_that_read_maps_say_which_block_has_none(method: Method) -> None
     text = r"read feature maps \(C, H, W\), and block 'fc0' of mlp has an output of shape \(24,\) per sample\. Take "
     with pytest.raises(LocalgradError, match=text) as refused:
         localize(tiny(), method)
-    taken = "GNDGL(layerwise=True)." if isinstance(method, GNDGL) else "PredSim."
+    taken = {GNDGL: "GNDGL(layerwise=True).", DGSSL: "head='0c2f'."}.get(type(method), "PredSim.")
     assert str(refused.value).endswith(f"Take {taken}")
 
 

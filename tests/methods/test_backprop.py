@@ -4,6 +4,7 @@ import pytest
 
 from localgrad import LocalgradError, equal_blocks, localize
 from localgrad.methods import Backprop, Checkpointing
+from localgrad.recompute import Recompute
 
 from ..conftest import tiny_resnet
 
@@ -20,8 +21,8 @@ def test_one_unit(method: Backprop | Checkpointing) -> None:
 @pytest.mark.parametrize(("segments", "expected"), [(None, 3), (2, 2), (50, 50)])
 def test_segments(segments: int | None, expected: int) -> None:
     """The square root of 7 blocks, rounded up, by default."""
-    assert localize(tiny_resnet(), Checkpointing(segments)).units[0].spec.recompute == expected
-    assert localize(tiny_resnet(), Backprop()).units[0].spec.recompute == 0
+    assert localize(tiny_resnet(), Checkpointing(segments)).units[0].spec.recompute == Recompute(expected)
+    assert localize(tiny_resnet(), Backprop()).units[0].spec.recompute is None
 
 
 @pytest.mark.parametrize("method", [Backprop(), Checkpointing()])

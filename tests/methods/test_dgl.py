@@ -165,6 +165,8 @@ def test_options_change_what_they_are_said_to_change() -> None:
     """For every head: an option that is taken makes other auxiliary networks."""
     for name, heads in HEADS_WITH.items():
         for head in heads:
+            if head == "3x3":
+                continue  # made for all units at once, with match: test_aux_pool.py
             known: Head = head  # type: ignore[assignment]
             given = DGL(head=known, **{name: 2})  # type: ignore[arg-type]
             assert given.auxnet(resnet32(), (16, 32, 32)) != DGL(head=known).auxnet(resnet32(), (16, 32, 32))

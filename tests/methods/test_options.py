@@ -35,7 +35,7 @@ EVEN = Lambdas((1, 1), (1, 1))
         (lambda: GNDGL(diversity=False, temperature=1.0), "temperature=1.0 changes nothing with diversity=False."),
         (
             lambda: GNDGL(signals=PredSim("pred")),
-            "framework='layerwise', match=None) changes nothing without layerwise=True.",
+            "match=None, aux_pool=1) changes nothing without layerwise=True.",
         ),
         (
             lambda: InfoPro(head="imagenet", decoder="imagenet", widen=2),
@@ -50,7 +50,7 @@ EVEN = Lambdas((1, 1), (1, 1))
             lambda: PredSim("sim", max_features=9),
             "PredSim: max_features=9 changes nothing with loss='sim', which",
         ),
-        (lambda: MLAAN(dgl=DGL("cnn")), "least_probability=0.0) changes nothing with base='plain'."),
+        (lambda: MLAAN(dgl=DGL("cnn")), "least_probability=0.0, aux_pool=1) changes nothing with base='plain'."),
         (lambda: MLAAN(base="dgl", lambdas=EVEN), "changes nothing with base='dgl'. Leave it out."),
         (
             lambda: MLAAN(leaps=False, ema_rate=0.5, ema_on="all"),

@@ -18,6 +18,13 @@ from localgrad.auxnets.mlp_sr import MlpSR as MlpSR
 from localgrad.auxnets.pooled import PooledDecoder as PooledDecoder
 from localgrad.auxnets.pooled import Pooling as Pooling
 from localgrad.auxnets.pooled import pool_to as pool_to
+from localgrad.auxnets.pooled_first import PooledFirst as PooledFirst
+from localgrad.auxnets.pooled_first import pooled_first as pooled_first
+from localgrad.auxnets.pooled_first import pooled_shape as pooled_shape
+from localgrad.auxnets.projector import Projector as Projector
+from localgrad.auxnets.projector import Selecting as Selecting
+from localgrad.auxnets.projector import SelectingProjector as SelectingProjector
+from localgrad.auxnets.quantiles import RunningThresholds as RunningThresholds
 from localgrad.auxnets.selection import closest_width as closest_width
 from localgrad.auxnets.selection import pyramid_depths as pyramid_depths
 from localgrad.auxnets.selection import sequential as sequential
@@ -26,3 +33,6 @@ from localgrad.auxnets.similarity import SimilarityNet as SimilarityNet
 from localgrad.auxnets.truncated import Truncated as Truncated
 from localgrad.auxnets.truncated import halvings as halvings
 from localgrad.auxnets.truncated import resample as resample
+from localgrad.auxnets.vector import VectorMLP as VectorMLP
+from localgrad.auxnets.views import View as View
+from localgrad.auxnets.views import views_of as views_of

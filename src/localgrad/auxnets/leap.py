@@ -31,6 +31,38 @@ class LeapModule(nn.Module):
             z = block(z) + self.averaged[j](z) if j < len(self.averaged) else block(z)
         return {name: head(z) for name, head in self.heads.items()}
 
+    def stages(self) -> list[nn.Module]:
+        """The same leap by leap, then the heads; for recomputation."""
+        averaged = [*self.averaged, *[None] * (len(self.trained) - len(self.averaged))]
+        return [*map(_LeapStage, self.trained, averaged), _Heads(self.heads)]
+
+
+@final
+class _LeapStage(nn.Module):
+    """trained(z) + averaged(z), or trained(z) alone."""
+
+    def __init__(self, trained: nn.Module, averaged: nn.Module | None) -> None:
+        super().__init__()
+        self.trained, self.averaged = trained, averaged
+
+    def forward(self, z_BCHW: Tensor) -> Tensor:
+        """One leap."""
+        out: Tensor = self.trained(z_BCHW)
+        return out if self.averaged is None else out + self.averaged(z_BCHW)
+
+
+@final
+class _Heads(nn.Module):
+    """Every head on the same features."""
+
+    def __init__(self, heads: nn.ModuleDict) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, z_BCHW: Tensor) -> dict[str, Tensor]:
+        """Outputs of the heads by name."""
+        return {name: head(z_BCHW) for name, head in self.heads.items()}
+
 
 @final
 @dataclass(frozen=True)
@@ -57,20 +89,21 @@ class Leap:
         return LeapModule(trained, averaged, {name: head.build() for name, head in self.heads})
 
 
-def leap_shape(backbone: Backbone, end: int, leaps: Sequence[int], who: str) -> Shape:
+def leap_shape(backbone: Backbone, end: int, leaps: Sequence[int], who: str, read: Shape | None = None) -> Shape:
     """Shape (C, H, W) behind ``leaps`` (indices of blocks) when they follow block ``end`` directly.
 
-    Raises LocalgradError when a block does not fit the width or size that the one before it leaves.
+    ``read`` is the shape of what they read, by default that of the block's output. Raises LocalgradError when a block
+    does not fit the width or size that the one before it leaves.
     """
-    names, shape = backbone.block_names, backbone.shapes()[end]
-    before = names[end]
+    names, shape = backbone.block_names, read or backbone.shapes()[end]
+    before, axes = names[end], backbone.channel_axes()
     for leap in leaps:
-        made = backbone.shapes()[leap - 1] if leap else backbone.image
-        if shape[0] != made[0] or len(shape) != len(made):
+        made, axis = (backbone.shapes()[leap - 1], axes[leap - 1]) if leap else (backbone.image, 0)
+        if len(shape) != len(made) or shape[axis] != made[axis]:
             raise LocalgradError(
                 f"{who}: a leap from {before!r} to {names[leap]!r} cannot be: {before!r} gives {tuple(shape)}, and "
-                f"{names[leap]!r} reads {made[0]} channels. Put the blocks between them that change the width into the "
-                "list, or leap to blocks of the same width."
+                f"{names[leap]!r} reads {made[axis]} channels. Put the blocks between them that change the width into "
+                "the list, or leap to blocks of the same width."
             )
         shape, before = backbone.blocks[leap].shape(shape), names[leap]
     return shape
@@ -79,13 +112,13 @@ def leap_shape(backbone: Backbone, end: int, leaps: Sequence[int], who: str) -> 
 def default_leaps(backbone: Backbone, end: int) -> tuple[int, ...]:
     """Early, middle and deep blocks behind block ``end`` that fit each other as they are; empty behind the last one.
 
-    Only blocks that leave feature maps (C, H, W), up to the first that does not.
+    Only blocks that leave feature maps or tokens, up to the first that does not.
     All later blocks that change the shape, because what comes after needs them; of the blocks behind the last of these,
     the middle and the last one, and where there is none that changes the shape, the first one too. On ResNet-32 it
     gives the paper's lists in stages 1 and 3, but for a (3, 2) in place of a (3, 3).
     """
     shapes = backbone.shapes()
-    later = list(takewhile(lambda index: len(shapes[index]) == 3, range(end + 1, len(shapes))))
+    later = list(takewhile(lambda index: len(shapes[index]) > 1, range(end + 1, len(shapes))))
     changing = [index for index in later if shapes[index] != shapes[index - 1]]
     deep = [index for index in later if index > max(changing, default=end)]
     if not deep:

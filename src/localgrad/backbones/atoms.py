@@ -1,7 +1,7 @@
 """Where a traced network can be cut, and which cuts are borders of blocks. Pure functions of the trace."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import final
@@ -33,29 +33,47 @@ def is_batch_size(node: fx.Node, traced: Traced) -> bool:
     return getattr(node.target, "__name__", "") == "getitem" and bool(node.args[1] == 0)
 
 
+def alive_behind(traced: Traced) -> list[tuple[fx.Node, ...]]:
+    """What crosses a border behind each node: values that later calls read.
+
+    Sizes need no tensor to carry them: a batch size is read off a block's own input, others are fixed.
+    """
+    done: set[fx.Node] = {traced.source}
+    alive: dict[fx.Node, None] = {traced.source: None}
+    crossing = []
+    for node in traced.nodes:
+        done.add(node)
+        alive[node] = None
+        alive = {n: None for n in alive if n is traced.result or any(user not in done for user in n.users)}
+        crossing.append(tuple(n for n in alive if n not in traced.sizes and not is_batch_size(n, traced)))
+    return crossing
+
+
+def is_border(crossing: Sequence[fx.Node], traced: Traced) -> bool:
+    """Whether a network can be cut where these values cross: exactly one tensor."""
+    return len(crossing) == 1 and traced.tensor(crossing[0]) is not None
+
+
 def find_atoms(traced: Traced) -> tuple[list[Atom], tuple[str, ...]]:
     """The finest runs of calls between places where one tensor is alive, and which values cross at other places."""
     atoms: list[Atom] = []
     crossings: list[str] = []
-    done: set[fx.Node] = {traced.source}
-    alive: dict[fx.Node, None] = {traced.source: None}
     start, source = 0, traced.source
-    for index, node in enumerate(traced.nodes):
-        done.add(node)
-        alive[node] = None
-        alive = {n: None for n in alive if n is traced.result or any(user not in done for user in n.users)}
-        # A batch size needs no tensor to carry it: every block reads it off its own input.
-        crossing = [n for n in alive if not is_batch_size(n, traced)]
-        if len(crossing) == 1 and traced.tensor(crossing[0]) is not None:
+    for index, (node, crossing) in enumerate(zip(traced.nodes, alive_behind(traced), strict=True)):
+        if is_border(crossing, traced):
             atoms.append(Atom(traced.nodes[start : index + 1], source, crossing[0]))
             start, source = index + 1, crossing[0]
         elif node.op == "call_module":
-            crossed = " and ".join(_label(n, traced) for n in crossing)
-            crossings.append(f"behind {_label(node, traced)}: {crossed}")
+            crossings.append(f"behind {label(node, traced)}: {labels(crossing, traced)}")
     return atoms, tuple(crossings)
 
 
-def _label(node: fx.Node, traced: Traced) -> str:
+def labels(crossing: Sequence[fx.Node], traced: Traced) -> str:
+    """What crosses, in words."""
+    return " and ".join(label(node, traced) for node in crossing)
+
+
+def label(node: fx.Node, traced: Traced) -> str:
     """The path of the submodule that gave a value, or what else it is; its type if it is no tensor."""
     value, name = traced.values[node], repr(str(node.target) if node.op == "call_module" else node.name)
     kind = "" if isinstance(value, Tensor) else f" (a {type(value).__name__})"
@@ -66,14 +84,19 @@ def _has_weights(model: nn.Module, nodes: Sequence[fx.Node]) -> bool:
     return any(node.op == "call_module" and weight_layers(model.get_submodule(str(node.target))) for node in nodes)
 
 
-def group_atoms(model: nn.Module, traced: Traced, atoms: Sequence[Atom]) -> list[list[Atom]]:
-    """Atoms as blocks, the head last. Norms and weightless calls go with the weights before them."""
-    head = _head_start(model, traced, atoms)
+def group_atoms(
+    model: nn.Module, traced: Traced, atoms: Sequence[Atom], ends: Collection[int] = ()
+) -> list[list[Atom]]:
+    """Atoms as blocks, the head last. Norms and weightless calls go with the weights before them.
+
+    Behind the atoms ``ends`` a block ends in any case; the head begins behind the last of them at the earliest.
+    """
+    head = max([_head_start(model, traced, atoms), *(end + 1 for end in ends)])
     groups: list[list[Atom]] = []
     weighty = True
-    for atom in atoms[:head]:
+    for index, atom in enumerate(atoms[:head]):
         has_weights = _has_weights(model, atom.nodes)
-        if not groups or (has_weights and weighty):
+        if not groups or (has_weights and weighty) or index - 1 in ends:
             groups.append([])
             weighty = False
         weighty = weighty or has_weights
@@ -117,3 +140,8 @@ def block_name(model: nn.Module, group: Sequence[Atom], default: str) -> str:
     steps = zip(*(path.split(".") for path in paths), strict=False)
     common = takewhile(lambda step: len(set(step)) == 1, steps)
     return ".".join(step[0] for step in common) or paths[0]
+
+
+def first_call(group: Sequence[Atom]) -> str:
+    """Path of the first submodule that is called in a block; "block" if none is."""
+    return next((str(n.target) for atom in group for n in atom.nodes if n.op == "call_module"), "block")

@@ -21,11 +21,6 @@ def weight_layers(module: nn.Module) -> int:
     return sum(any(p.ndim >= 2 for p in part.parameters(recurse=False)) for part in module.modules())
 
 
-def owns_tensors(module: nn.Module) -> bool:
-    """Whether the module holds parameters or buffers itself, not in a submodule."""
-    return any(value is not None for value in (*module._parameters.values(), *module._buffers.values()))
-
-
 def is_stage(module: nn.Module) -> bool:
     """Whether the module is a run of repeated blocks: two siblings of one class with several weight layers each.
 
@@ -44,8 +39,8 @@ def is_stage(module: nn.Module) -> bool:
 
 
 def is_opened(module: nn.Module) -> bool:
-    """Whether borders may lie inside a submodule: plain Sequentials and stages, unless they own tensors."""
-    return not owns_tensors(module) and (type(module) in _CONTAINERS or is_stage(module))
+    """Whether borders may lie inside a submodule: plain Sequentials and stages, never norms, which own tensors only."""
+    return type(module) in _CONTAINERS or is_stage(module)
 
 
 def meta_copy(model: nn.Module) -> nn.Module:

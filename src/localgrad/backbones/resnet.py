@@ -60,16 +60,53 @@ class BasicBlockModule(nn.Module):
     def forward(self, h_BCHW: Tensor) -> Tensor:
         """One residual block."""
         out = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(h_BCHW)))))
-        passed = h_BCHW if self.passes is None else h_BCHW[:, self.passes[0] : self.passes[1]]
-        # In place: BatchNorm's backward needs its input, not its output.
-        if self.shortcut is not None:
-            out += self.shortcut(h_BCHW)
-        elif self.fills:
-            out[:, : passed.shape[1]] += passed[:, :, :: self.stride, :: self.stride]
-        else:
-            out += passed
+        out = add_shortcut(self, out, h_BCHW)
         result: Tensor = self.relu2(out)
         return result
+
+    def stages(self) -> list[nn.Module]:
+        """The same in three: to the first ReLU, to the sum, the last ReLU; for recomputation."""
+        return [_Front(self.conv1, self.bn1, self.relu1), _Back(self), self.relu2]
+
+
+def add_shortcut(block: "BasicBlockModule | _Back", out: Tensor, h_BCHW: Tensor) -> Tensor:
+    """``out``, which changes, plus what the block's shortcut passes of its input."""
+    passed = h_BCHW if block.passes is None else h_BCHW[:, block.passes[0] : block.passes[1]]
+    # In place: BatchNorm's backward needs its input, not its output.
+    if block.shortcut is not None:
+        out += block.shortcut(h_BCHW)
+    elif block.fills:
+        out[:, : passed.shape[1]] += passed[:, :, :: block.stride, :: block.stride]
+    else:
+        out += passed
+    return out
+
+
+@final
+class _Front(nn.Module):
+    """First convolution of a residual block; the block's input goes on beside its output."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, h_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """What the second convolution reads, and the block's input."""
+        return self.layers(h_BCHW), h_BCHW
+
+
+@final
+class _Back(nn.Module):
+    """Second convolution of a residual block, and the sum."""
+
+    def __init__(self, block: BasicBlockModule) -> None:
+        super().__init__()
+        self.conv2, self.bn2, self.shortcut = block.conv2, block.bn2, block.shortcut
+        self.passes, self.stride, self.fills = block.passes, block.stride, block.fills
+
+    def forward(self, out: Tensor, h_BCHW: Tensor) -> Tensor:
+        """What the last ReLU reads."""
+        return add_shortcut(self, self.bn2(self.conv2(out)), h_BCHW)
 
 
 @final

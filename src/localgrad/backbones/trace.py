@@ -5,28 +5,22 @@ buffers stays one call (plain tracing bakes ``training=True`` into norm layers),
 that nothing inside it needs to be traceable.
 """
 
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
-from itertools import zip_longest
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import torch
 from torch import Tensor, fx, nn
 
-from localgrad.backbones.leaves import calls, is_opened, meta_copy, run_on_meta
+from localgrad.backbones.leaves import calls, meta_copy, run_on_meta
+from localgrad.backbones.modes import unify
+from localgrad.backbones.observed import NotAChainError, chain_graph, observed_chain
+from localgrad.backbones.tracer import ROOT, Entry, Tracer, where
 from localgrad.errors import LocalgradError
 from localgrad.rng import seeded
 
 BATCH = 2
 """Batch size of the meta run; a value that has it is recognised as the batch size where the structure says so too."""
-
-FLAG = "training"
-"""Target of the ``get_attr`` nodes that stand for the training flag of whatever module runs the graph."""
-
-_ROOT = "model"
 
 
 @final
@@ -34,13 +28,17 @@ _ROOT = "model"
 class Traced:
     """``source`` is the input's node, ``nodes`` the calls in order, ``result`` the node of the logits.
 
-    ``values`` holds what each node gave on the meta device for a batch of BATCH, in eval mode.
+    ``values`` holds what each node gave on the meta device for a batch of BATCH, in eval mode. ``sizes`` are the nodes
+    whose values are numbers that depend on the size of the images but not on that of the batch. ``closed`` says why a
+    submodule that was to be opened stayed one call.
     """
 
     source: fx.Node
     nodes: tuple[fx.Node, ...]
     result: fx.Node
     values: Mapping[fx.Node, object]
+    sizes: frozenset[fx.Node] = frozenset()
+    closed: Mapping[str, str] = field(default_factory=dict)
 
     def tensor(self, node: fx.Node) -> Tensor | None:
         """The node's value if it is one floating tensor with the batch in front."""
@@ -50,85 +48,21 @@ class Traced:
         return None
 
 
-@final
-class _Entry(nn.Module):
-    """Calls the model with one argument, so that its others keep their defaults instead of becoming inputs."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Any:
-        return self.model(x)
+class UntraceableError(Exception):
+    """The top level cannot be traced, for the reason in the text."""
 
 
-@final
-class _Tracer(fx.Tracer):
-    """Traces into opened modules; one that cannot be traced becomes a leaf."""
-
-    def __init__(self, leaves: frozenset[str]) -> None:
-        super().__init__()
-        self.proxy_buffer_attributes = True
-        self.leaves = leaves
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Everything but the top level and opened modules."""
-        if module_qualified_name == _ROOT:
-            return False
-        return module_qualified_name.removeprefix(f"{_ROOT}.") in self.leaves or not is_opened(m)
-
-    def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Trace into an opened module, and take back what was recorded if that fails."""
-        path = self.path_of_module(m)
-        if path == _ROOT or self.is_leaf_module(m, path):
-            return super().call_module(m, forward, args, kwargs)
-        before, stack = set(self.graph.nodes), self.module_stack.copy()
-        try:
-            return super().call_module(m, forward, args, kwargs)
-        except Exception:  # noqa: BLE001 - a forward may raise anything when it meets a proxy
-            for node in reversed(list(self.graph.nodes)):
-                if node not in before:
-                    self.graph.erase_node(node)
-            self.module_stack = stack
-            return self.create_proxy("call_module", path, args, kwargs)
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
-        """A node of its own for every use of a parameter: a shared one might be taken back."""
-        return super().getattr(attr, attr_val, {})
-
-    def create_arg(self, a: Any) -> Any:
-        """Refuse tensors that forward makes itself: they would be frozen into the graph, on one device."""
-        argument = super().create_arg(a)
-        if isinstance(a, Tensor) and isinstance(argument, fx.Node) and str(argument.target).startswith("_tensor_const"):
-            raise TypeError(f"forward makes a tensor of shape {tuple(a.shape)} that does not depend on its input")
-        return argument
-
-
-def _trace(model: nn.Module, leaves: frozenset[str]) -> fx.Graph:
-    """The graph of a meta copy with the model's own paths as targets. Raises LocalgradError at the top level."""
-    tracer = _Tracer(leaves)
+def _trace(model: nn.Module, tracer: Tracer) -> fx.Graph:
+    """The graph of a meta copy with the model's own paths as targets. Raises UntraceableError at the top level."""
     try:
         with seeded(0):
-            graph = tracer.trace(_Entry(model))
+            graph = tracer.trace(Entry(model))
     except Exception as error:
-        raise LocalgradError(
-            f"localize: the forward of {type(model).__name__} cannot be traced at its top level "
-            f"({_where(error)}): {error}. Put the code that depends on the data or makes tensors into a submodule of "
-            "its own, or give an nn.Sequential of the network's parts."
-        ) from error
+        raise UntraceableError(f"cannot be traced at its top level ({where(error)}): {error}") from error
     for node in graph.nodes:
         if node.op in ("call_module", "get_attr"):
-            node.target = str(node.target).removeprefix(f"{_ROOT}.")
+            node.target = str(node.target).removeprefix(f"{ROOT}.")
     return graph
-
-
-def _where(error: Exception) -> str:
-    """File, line and function of the last frame that is neither torch's nor of this folder."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "/torch/" not in f.filename and Path(f.filename).parent != Path(__file__).parent]
-    return f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}" if own else "inside torch"
 
 
 def _reads_values(error: Exception) -> bool:
@@ -137,73 +71,30 @@ def _reads_values(error: Exception) -> bool:
     return any(words in text for words in ("meta tensor", "Meta tensor", "meta device type tensor", "register_meta"))
 
 
-class _DifferError(Exception):
-    """Two traces do not agree here."""
-
-
-def _merge(train: Any, evaluation: Any, same: Mapping[fx.Node, fx.Node], flag: Callable[[], fx.Node]) -> Any:
-    """The argument of both traces; True in training and False in evaluation becomes the training flag."""
-    if isinstance(evaluation, fx.Node) and same.get(evaluation) is train:
-        return train
-    if isinstance(train, tuple | list) and isinstance(evaluation, tuple | list) and len(train) == len(evaluation):
-        return type(train)([_merge(a, b, same, flag) for a, b in zip(train, evaluation, strict=True)])
-    if isinstance(train, dict) and isinstance(evaluation, dict) and train.keys() == evaluation.keys():
-        return {name: _merge(train[name], evaluation[name], same, flag) for name in train}
-    if isinstance(train, slice) and isinstance(evaluation, slice):
-        parts = ((getattr(train, name), getattr(evaluation, name)) for name in ("start", "stop", "step"))
-        return slice(*(_merge(a, b, same, flag) for a, b in parts))
-    if train is True and evaluation is False:
-        return flag()
-    if not isinstance(evaluation, fx.Node) and type(train) is type(evaluation) and train == evaluation:
-        return train
-    raise _DifferError
-
-
 def _scope(node: fx.Node) -> str:
     """Path of the innermost opened module that a node was recorded in; "" is the top level."""
     stack = node.meta.get("nn_module_stack", {})
-    paths = [path.removeprefix(_ROOT).removeprefix(".") for path, _ in stack.values()]
+    paths = [path.removeprefix(ROOT).removeprefix(".") for path, _ in stack.values()]
     return next((path for path in reversed(paths) if path != node.target), "")
 
 
-def _flag(graph: fx.Graph, user: fx.Node) -> fx.Node:
-    """A node in front of ``user`` that reads the training flag."""
-    with graph.inserting_before(user):
-        return graph.create_node("get_attr", FLAG)
+def _trace_both(model: nn.Module, example: Tensor, opened: Collection[str]) -> tuple[fx.Graph, dict[str, str]]:
+    """One graph for training and evaluation, and what stayed closed in it for which reason.
 
-
-def _unify(graph: fx.Graph, evaluation: fx.Graph) -> fx.Node | None:
-    """Make the graph of training right for evaluation too; if it cannot be, the first node where they differ."""
-    same: dict[fx.Node, fx.Node] = {}
-    pairs: Iterator[tuple[fx.Node | None, fx.Node | None]] = zip_longest(list(graph.nodes), evaluation.nodes)
-    for a, b in pairs:
-        if a is None or b is None or (a.op, a.target) != (b.op, b.target):
-            return b if a is None else a
-        flag = partial(_flag, graph, a)
-        try:
-            a.args, a.kwargs = _merge(a.args, b.args, same, flag), _merge(a.kwargs, b.kwargs, same, flag)
-        except _DifferError:
-            return a
-        same[b] = a
-    return None
-
-
-def _trace_both(model: nn.Module) -> fx.Graph:
-    """One graph for training and evaluation. Opened modules that do different things in the two become leaves."""
-    leaves: frozenset[str] = frozenset()
+    Opened modules that do different things in the two become leaves. Raises UntraceableError at the top level.
+    """
+    leaves: dict[str, str] = {}
     while True:
-        graph, evaluation = _trace(model.train(), leaves), _trace(model.eval(), leaves)
-        different = _unify(graph, evaluation)
+        tracer = Tracer(leaves, opened, example)
+        graph, evaluation = _trace(model.train(), tracer), _trace(model.eval(), Tracer(leaves, opened, example))
+        different = unify(graph, evaluation)
         if different is None:
-            return graph
+            return graph, {**tracer.closed, **leaves}
         scope = _scope(different)
+        reason = f"does something else in training than in evaluation (first at {str(different.target)!r})"
         if not scope or scope in leaves:
-            raise LocalgradError(
-                f"localize: the top level of {type(model).__name__} does something else in training than in evaluation "
-                f"(first at {str(different.target)!r}). Switch that off (aux_logits=False for Inception and "
-                "GoogLeNet), or put it into a submodule of its own."
-            )
-        leaves |= {scope}
+            raise UntraceableError(f"{reason}; switch that off (aux_logits=False for Inception and GoogLeNet)")
+        leaves[scope] = f"it {reason}"
 
 
 def _without_checks(graph: fx.Graph, values: Mapping[fx.Node, object]) -> Iterator[fx.Node]:
@@ -214,18 +105,61 @@ def _without_checks(graph: fx.Graph, values: Mapping[fx.Node, object]) -> Iterat
     yield from (node for node in graph.nodes if node.op.startswith("call"))
 
 
-def chain_graph(model: nn.Module) -> fx.Graph:
-    """The graph of a plain Sequential: its children one after the other, without tracing."""
-    graph = fx.Graph()
-    node = graph.placeholder("x")
-    for name in model._modules:
-        node = graph.call_module(name, (node,))
-    graph.output(node)
-    return graph
+def _graph_of(
+    model: nn.Module, example: Tensor, *, cuts: Sequence[str], whole_children: bool
+) -> tuple[fx.Graph, dict[str, str]]:
+    """The graph of a meta copy for an ``example`` on the meta device, and what stayed closed in it."""
+    if whole_children:
+        return chain_graph(model._modules), {}
+    opened = {cut[:dot] for cut in cuts for dot, letter in enumerate(cut) if letter == "."}
+    try:
+        return _trace_both(model, example, opened)
+    except UntraceableError as error:
+        says = f"localize: the forward of {type(model).__name__} {error}"
+        if not cuts:
+            raise LocalgradError(
+                f"{says}. What helps: name the borders, cuts=['stem', 'stage1', ...], if the forward only hands one "
+                "tensor from submodule to submodule; or give a list of modules, localize([stem, stage1, head], ...); "
+                "or put the code that depends on the data or makes tensors into a submodule of its own."
+            ) from error
+        try:
+            return chain_graph(observed_chain(model, tuple(example.shape), example.dtype, opened)), {}
+        except NotAChainError as chain:
+            raise LocalgradError(
+                f"{says}. Cuts would help if its forward only handed one tensor from submodule to submodule, but "
+                f"{chain}. Give a list of modules, localize([stem, stage1, head], ...), or put the code between the "
+                "submodules into a submodule of its own."
+            ) from error
 
 
-def trace(model: nn.Module, example: Tensor, *, whole_children: bool = False) -> Traced:
+def _run(graph: fx.Graph, model: nn.Module, example: Tensor) -> dict[fx.Node, Any]:
+    """What every node gives on the meta device."""
+    interpreter = fx.Interpreter(model, garbage_collect_values=False, graph=graph)
+    with torch.no_grad(), torch.device("meta"), seeded(0):
+        interpreter.run(example)
+    return dict(interpreter.env)
+
+
+def _is_size(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_size(part) for part in value)
+    return isinstance(value, int | float)
+
+
+def _sizes(graph: fx.Graph, model: nn.Module, values: Mapping[fx.Node, object], example: Tensor) -> frozenset[fx.Node]:
+    """Nodes whose values are numbers that do not depend on the batch size."""
+    numbers = [node for node in graph.nodes if node.op.startswith("call") and _is_size(values[node])]
+    if not numbers:
+        return frozenset()
+    other = _run(graph, model, torch.cat([example, example[:1]]))
+    return frozenset(node for node in numbers if other[node] == values[node])
+
+
+def trace(model: nn.Module, example: Tensor, *, cuts: Sequence[str] = (), whole_children: bool = False) -> Traced:
     """What ``model`` does with a batch like ``example``; ``whole_children`` takes a Sequential's children as they are.
+
+    ``cuts`` are paths of submodules that borders are wanted behind: what they lie in is opened, and a top level that
+    cannot be traced is watched instead, if it only hands one tensor from submodule to submodule.
 
     Raises LocalgradError when the model does not run on the example, gives no logits_BK or cannot be traced.
     """
@@ -238,7 +172,7 @@ def trace(model: nn.Module, example: Tensor, *, whole_children: bool = False) ->
             if _reads_values(error):
                 first = str(error).partition(". ")[0].rstrip("!.")
                 raise LocalgradError(
-                    f"localize: the forward of {who} looks at the values of a tensor ({_where(error)}, {behind}). "
+                    f"localize: the forward of {who} looks at the values of a tensor ({where(error)}, {behind}). "
                     f"torch says: {first}. A network is cut without computing anything, so what its forward "
                     "does must not depend on values: take torch.where or a mask instead of `if`, float() or "
                     "nonzero(), or take the decision outside of forward."
@@ -254,13 +188,11 @@ def trace(model: nn.Module, example: Tensor, *, whole_children: bool = False) ->
             f"localize: {who} must map a batch to logits of shape (B, classes), got {got} for B={BATCH}. "
             "Wrap it in a module that returns logits."
         )
-    graph = chain_graph(copied) if whole_children else _trace_both(copied)
-    interpreter = fx.Interpreter(copied.eval(), garbage_collect_values=False, graph=graph)
-    with torch.no_grad(), torch.device("meta"), seeded(0):
-        interpreter.run(torch.empty(shape, dtype=example.dtype, device="meta"))
-    values = dict(interpreter.env)
+    meta = torch.empty(shape, dtype=example.dtype, device="meta")
+    graph, closed = _graph_of(copied, meta, cuts=cuts, whole_children=whole_children)
+    values = _run(graph, copied.eval(), meta)
     nodes = tuple(_without_checks(graph, values))
     every = list(graph.nodes)
     source, result = every[0], every[-1].args[0]
     assert isinstance(result, fx.Node)  # the model's output was seen to be a tensor
-    return Traced(source, nodes, result, values)
+    return Traced(source, nodes, result, values, _sizes(graph, copied, values, meta), closed)

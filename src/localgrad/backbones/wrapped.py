@@ -1,15 +1,18 @@
 """A block that is part of a foreign network: its modules, used in place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NoReturn, final
+from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from torch import fx, nn
 
 from localgrad.backbones.atoms import Atom, is_batch_size
+from localgrad.backbones.channels import channel_axis, look
 from localgrad.backbones.leaves import meta_copy, run_on_meta
-from localgrad.backbones.trace import FLAG, Traced
+from localgrad.backbones.modes import FLAG
+from localgrad.backbones.rebuilding import RebuiltBlock, rebuilt, rebuilt_behind
+from localgrad.backbones.trace import Traced
 from localgrad.errors import LocalgradError
 from localgrad.spec import Shape
 
@@ -20,6 +23,8 @@ class WrappedBlock:
     """Modules of a foreign network as one block, in place: ``build`` gives ``module`` itself, never a copy.
 
     ``borrowed`` are the paths of parameters and buffers that the network's top level owns and ``module`` refers to.
+    ``in_axis`` and ``out_axis`` say which axis of one sample holds the channels (``channels.channel_axis``),
+    ``writes`` whether the module writes into its input.
     """
 
     name: str
@@ -27,18 +32,24 @@ class WrappedBlock:
     in_shape: Shape
     out_shape: Shape
     borrowed: tuple[str, ...] = ()
+    in_axis: int = 0
+    out_axis: int = 0
+    writes: bool = False
 
     def build(self) -> nn.Module:
         """The module itself, with the network's own parameters."""
         return self.module
 
-    def rebuild(self, *, in_channels: int, stride: int, groups: int = 1) -> NoReturn:
-        """Not possible yet: raises LocalgradError."""
-        raise LocalgradError(
-            f"AugLocal needs blocks it can rebuild with {in_channels} input channels and stride {stride}; "
-            f"{self.name!r} is a block of a foreign network, used in place. Take DGL(max_hidden=1024), or a backbone "
-            "of localgrad.backbones."
-        )
+    def rebuild(self, *, in_channels: int, stride: int, groups: int = 1) -> RebuiltBlock:
+        """The same configuration, fresh weights, for ``in_channels`` and ``stride`` (``rebuilding.rebuilt``)."""
+        return rebuilt(self, in_channels, stride, groups)
+
+    def behind(self, shape: Shape, axis: int = 0) -> RebuiltBlock:
+        """The same configuration, fresh weights, behind features of ``shape`` with channels on ``axis``.
+
+        Channels, positions and the order of axes are adapted in front of it (``rebuilding_adapter.Adapter``).
+        """
+        return rebuilt_behind(self, shape, axis)
 
     def shape(self, shape: Shape) -> Shape:
         """Shape of the output of one sample. Raises LocalgradError when the block does not run on ``shape``."""
@@ -86,6 +97,16 @@ def wrap_atoms(model: nn.Module, traced: Traced, name: str, group: Sequence[Atom
     made = fx.GraphModule(root, graph, "Block")
     made.training = model.training
     return WrappedBlock(name, made, shapes[0], shapes[1], tuple(borrowed))
+
+
+def with_axes(blocks: Sequence[WrappedBlock]) -> list[WrappedBlock]:
+    """The blocks of a network in order, head included, with what ``channels.look`` finds out about each."""
+    looks = [look(block.module, block.in_shape) for block in blocks]
+    borders = [channel_axis(block.out_shape, looks[k].calls, looks[k + 1].calls) for k, block in enumerate(blocks[:-1])]
+    axes = [0, *borders, 0]
+    return [
+        replace(block, in_axis=axes[k], out_axis=axes[k + 1], writes=looks[k].writes) for k, block in enumerate(blocks)
+    ]
 
 
 def _subgraph(traced: Traced, source: fx.Node, nodes: Sequence[fx.Node], result: fx.Node) -> fx.Graph:

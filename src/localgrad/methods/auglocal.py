@@ -7,14 +7,15 @@ network's own; its depth shrinks along the network (pyramid).
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
-from localgrad.auxnets import FlatMLP, Truncated, pyramid_depths
+from localgrad.auxnets import FlatMLP, Truncated, pooled_first, pooled_shape, pyramid_depths
 from localgrad.blocks import PooledLinear
 from localgrad.errors import LocalgradError, located, nearest
 from localgrad.method import supervised_units
+from localgrad.methods.auglocal_adapted import adapted_auxnet
 from localgrad.methods.auglocal_blocks import Selection, check_selection, rule_of, select_blocks
 from localgrad.methods.heads import check_map
 from localgrad.methods.infopro_lambdas import SCHEDULES, Lambdas, published
-from localgrad.methods.options import check_effect
+from localgrad.methods.options import check_aux_pool, check_effect
 from localgrad.methods.reconstruction import Reconstruction
 from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, PaperTable
@@ -40,8 +41,9 @@ class AugLocal:
     slope; 0 switches it off. ``selection`` is one rule, or one per stage of the network (table 10). ``head_bn`` puts a
     BatchNorm before the classifier: "auto" where one layer is copied, as the CIFAR code does; False never, True always.
     With ``tail="joint"`` K modules become K - depth + 1 units. ``reconstruction`` adds InfoPro's decoder to every local
-    unit (table 13), weighted from the first to the last local unit. Raises LocalgradError for a depth below 2, tau
-    outside [0, 1] and unknown words.
+    unit (table 13), weighted from the first to the last local unit. ``aux_pool`` averages p x p features before the
+    auxiliary network where the map is larger than 8x8 (``auxnets.PooledFirst``); decoders read the whole map. Raises
+    LocalgradError for a depth below 2, tau outside [0, 1] and unknown words.
     """
 
     depth: int = 6
@@ -51,6 +53,7 @@ class AugLocal:
     head_bn: bool | Literal["auto"] = "auto"
     classifier: Classifier = "pooled"
     reconstruction: Reconstruction | None = None
+    aux_pool: int = 1
 
     def __post_init__(self) -> None:
         if type(self.depth) is not int or self.depth < 2:
@@ -61,6 +64,7 @@ class AugLocal:
         if type(self.tau) not in (int, float) or not 0 <= self.tau <= 1:
             raise LocalgradError(f"AugLocal: tau must be between 0 (no pyramid) and 1, got {self.tau!r}.")
         check_selection(self.selection)
+        check_aux_pool(self)
         for name, choices in (("tail", get_args(Tail)), ("classifier", get_args(Classifier))):
             word = getattr(self, name)
             if word not in choices:
@@ -90,12 +94,6 @@ class AugLocal:
 
     def units(self, backbone: Backbone, partition: Partition) -> tuple[UnitSpec, ...]:
         """One unit per span, the joint tail merged. Raises LocalgradError when the tail swallows every span."""
-        if backbone.source is not None and len(partition) > 1:
-            raise LocalgradError(
-                f"AugLocal makes its auxiliary networks from later blocks, and {backbone.name} is a foreign network "
-                "whose blocks are used in place and cannot be rebuilt. Take DGL(max_hidden=1024), or a backbone of "
-                "localgrad.backbones."
-            )
         lambdas = self._lambdas(backbone, len(partition))
         partition = self.join_tail(partition)
         depths = pyramid_depths(len(partition), self.depth - 1, self.tau)
@@ -103,7 +101,7 @@ class AugLocal:
         def aux_for(unit: int, shape: Shape) -> AuxSpec:
             return self.auxnet(backbone, partition.spans[unit].stop - 1, shape, depths[unit])
 
-        units = supervised_units(backbone, partition, aux_for)
+        units = supervised_units(backbone, partition, aux_for, viewed=False)
         if self.reconstruction is None or lambdas is None:
             return units
         return self.reconstruction.add(backbone, units, lambdas)
@@ -133,16 +131,24 @@ class AugLocal:
         return Partition((*local, tail), f"{partition.origin}, joint tail of {self.depth}")
 
     def auxnet(self, backbone: Backbone, layer: int, shape: Shape, depth: int) -> AuxSpec:
-        """The auxiliary network of ``depth`` layers after block ``layer``, whose output has ``shape`` (C, H, W)."""
-        check_map(shape, "AugLocal", backbone)
+        """The auxiliary network of ``depth`` layers after block ``layer``, whose output has ``shape`` (C, H, W).
+
+        Of a foreign network ``shape`` is that of its features as they are, tokens (N, C) for example.
+        """
         rule, name = rule_of(self.selection, backbone, layer), backbone.block_names[layer]
+        head_bn = depth <= 1 if self.head_bn == "auto" else self.head_bn
+        flat = self.classifier == "flat-mlp"
+        if backbone.source is not None:
+            return adapted_auxnet(backbone, layer, rule, depth, head_bn=head_bn, flat=flat, aux_pool=self.aux_pool)
+        check_map(shape, "AugLocal", backbone)
+        read = pooled_shape(shape, self.aux_pool)
         with located(f"AugLocal: the auxiliary network behind block {name!r} of {backbone.name}"):
-            blocks = select_blocks(rule, backbone, layer, shape, depth)
-            behind = shape
+            blocks = select_blocks(rule, backbone, layer, read, depth)
+            behind = read
             for block in blocks:
                 behind = block.shape(behind)
-        if self.classifier == "flat-mlp":
-            return Truncated(blocks, FlatMLP(backbone.num_classes))
+        if flat:
+            return pooled_first(Truncated(blocks, FlatMLP(backbone.num_classes)), shape, self.aux_pool)
         check_map(behind, "AugLocal", backbone)
-        head_bn = depth <= 1 if self.head_bn == "auto" else self.head_bn
-        return Truncated(blocks, PooledLinear(behind[0], backbone.num_classes, head_bn))
+        aux = Truncated(blocks, PooledLinear(behind[0], backbone.num_classes, head_bn))
+        return pooled_first(aux, shape, self.aux_pool)

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, assert_never, get_args
 
-from localgrad.auxnets import Truncated, conv_linear_macs, conv_stack, halvings, resample, sequential, uniform
+from localgrad.auxnets import (
+    Truncated,
+    conv_linear_macs,
+    conv_stack,
+    halvings,
+    resample,
+    sequential,
+    uniform,
+    views_of,
+)
 from localgrad.blocks import ConvBNReLU, PooledLinear
 from localgrad.errors import LocalgradError, nearest
 from localgrad.spec import Backbone, Block, Shape
@@ -35,7 +44,7 @@ def check_selection(selection: Selection | Sequence[Selection]) -> None:
 
 def stages(backbone: Backbone) -> tuple[int, ...]:
     """The stage of every block, from 0: a stage ends where the number of output channels changes."""
-    channels = [shape[0] for shape in backbone.shapes()]
+    channels = [view.shape[0] for view in views_of(backbone)]
     found = [0]
     for before, after in pairwise(channels):
         found.append(found[-1] + (before != after))

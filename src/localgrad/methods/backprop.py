@@ -8,6 +8,7 @@ from localgrad.errors import LocalgradError
 from localgrad.method import supervised_units
 from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, EqualBlocks
+from localgrad.recompute import Recompute
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
 
 
@@ -81,4 +82,4 @@ class Checkpointing:
     def units(self, backbone: Backbone, partition: Partition) -> tuple[UnitSpec, ...]:
         """One unit that ends in the backbone's head."""
         segments = self.segments or ceil(sqrt(len(backbone.blocks)))
-        return supervised_units(backbone, partition, _no_auxnet, recompute=segments)
+        return supervised_units(backbone, partition, _no_auxnet, recompute=Recompute(segments))

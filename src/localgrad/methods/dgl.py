@@ -4,14 +4,25 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal, assert_never, final, get_args
 
-from localgrad.auxnets import CnnHead, ConvFC, MlpSR, Truncated, conv_stack, widened
+from localgrad.auxnets import (
+    CnnHead,
+    ConvFC,
+    MlpSR,
+    PooledFirst,
+    Truncated,
+    VectorMLP,
+    conv_stack,
+    pooled_first,
+    pooled_shape,
+    widened,
+)
 from localgrad.blocks import PooledLinear
 from localgrad.errors import LocalgradError, nearest
 from localgrad.losses import BoundedCrossEntropy
 from localgrad.method import Method, supervised_units
 from localgrad.methods.heads import check_map, xcyf_head
 from localgrad.methods.matching import Reference, enlarged, reference
-from localgrad.methods.options import check_effect, check_match
+from localgrad.methods.options import check_aux_pool, check_effect, check_match
 from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, PaperTable
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
@@ -32,6 +43,8 @@ HEADS_WITH = {
     "mlp_hidden": ("mlp-sr", "mlp"),
     "max_hidden": ("mlp-sr", "mlp", "auglocal"),
     "widen": tuple(head for head in get_args(Head) if head.endswith("f") and head != "0c1f"),
+    # The others average over large parts of the map before anything else.
+    "aux_pool": tuple(head for head in get_args(Head) if head not in ("mlp", "0c1f", "0c2f")),
 }
 """Options of single heads."""
 
@@ -48,6 +61,7 @@ class DGL:
     ``DGL(head="3x3", match=AugLocal(depth=6))``; it widens "3x3" and XcYf heads with convolutions.
     ``least_probability`` is what the loss takes a true class's probability to be at least: a sample below gives no
     gradient (0: plain cross-entropy; the asynchronous experiments of the released code have 1e-5, methods.md 3).
+    ``aux_pool`` averages p x p features before the head where the map is larger than 8x8 (``auxnets.PooledFirst``).
     Raises LocalgradError for a head that is unknown or cannot be widened, for "3x3" without ``match``, and for options
     that the head does not have.
     """
@@ -58,6 +72,7 @@ class DGL:
     widen: int = 1
     match: Method | None = None
     least_probability: float = 0.0
+    aux_pool: int = 1
 
     def __post_init__(self) -> None:
         if self.head not in get_args(Head):
@@ -67,6 +82,7 @@ class DGL:
             if (type(value) is not int or value < 1) and not (name != "widen" and value is None):
                 raise LocalgradError(f"DGL: {name} must be a whole number of at least 1, got {value!r}.")
         check_match("DGL", self.match)
+        check_aux_pool(self)
         least = self.least_probability
         if type(least) not in (int, float) or not 0 <= least < 1:
             raise LocalgradError(f"DGL: least_probability must be a number of at least 0 and below 1, got {least!r}.")
@@ -116,30 +132,44 @@ class DGL:
     def _matched(self, backbone: Backbone, compared: Reference) -> tuple[AuxSpec, ...]:
         """Auxiliary networks that cost what those of ``match`` cost."""
         if self.head != "3x3":
-            plain = replace(self, match=None)
+            plain = replace(self, match=None, aux_pool=1)
 
             def make(shape: Shape, width: int) -> AuxSpec:
                 head = plain.auxnet(backbone, shape)
                 assert isinstance(head, ConvFC)  # the only heads that `match` is taken for
-                return widened(head, width)
+                return pooled_first(widened(head, width), shape, self.aux_pool)
 
             return enlarged(compared, make)
         stacks = []
-        for aux, shape, macs in zip(compared.auxnets, compared.shapes, compared.macs, strict=True):
+        for theirs, shape, macs in zip(compared.auxnets, compared.shapes, compared.macs, strict=True):
+            aux = theirs.aux if isinstance(theirs, PooledFirst) else theirs
             if not (isinstance(aux, Truncated) and isinstance(aux.head, PooledLinear)):
                 raise LocalgradError(
                     "DGL: head '3x3' has as many layers as the auxiliary networks of match=AugLocal(depth=...), got "
                     f"match={self.match!r}."
                 )
-            stacks.append(
-                conv_stack(shape, backbone.num_classes, len(aux.blocks), 3, macs, batch_norm=aux.head.batch_norm)
-            )
+            small, norm = pooled_shape(shape, self.aux_pool), aux.head.batch_norm
+            stack = conv_stack(small, backbone.num_classes, len(aux.blocks), 3, macs, batch_norm=norm)
+            stacks.append(pooled_first(stack, shape, self.aux_pool))
         return tuple(stacks)
 
     def auxnet(self, backbone: Backbone, shape: Shape) -> AuxSpec:
-        """The auxiliary classifier of a unit whose output has ``shape`` (C, H, W)."""
+        """The auxiliary classifier of a unit whose output has ``shape`` (C, H, W).
+
+        A foreign network's tokens and vectors, seen as (C,), get the MLP alone (``auxnets.VectorMLP``).
+        """
+        if len(shape) == 1 and backbone.source is not None and self.head in HEADS_WITH["max_hidden"]:
+            plain = self.head == "auglocal"
+            hidden = 2 if plain else self.mlp_hidden or 3
+            head = VectorMLP(shape[0], backbone.num_classes, hidden, self.max_hidden, hidden_bias=not plain)
+            return pooled_first(head, shape, self.aux_pool)
         check_map(shape, "DGL", backbone)
-        channels, size, classes = shape[0], (shape[1], shape[2]), backbone.num_classes
+        return pooled_first(self._classifier(backbone, shape), shape, self.aux_pool)
+
+    def _classifier(self, backbone: Backbone, shape: Shape) -> AuxSpec:
+        """The same without the average before it. XcYf heads are those of the stage, whatever they read."""
+        channels, height, width = pooled_shape(shape, self.aux_pool)
+        size, classes = (height, width), backbone.num_classes
         match self.head:
             case "mlp-sr":
                 return MlpSR(channels, size, classes, hidden=self.mlp_hidden or 3, max_hidden=self.max_hidden)

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Literal, final, get_args
 
-from localgrad.auxnets import ConvFC
+from localgrad.auxnets import pooled_first
 from localgrad.errors import LocalgradError, nearest
 from localgrad.grouping import check_divides, group_name, nearly_equal
 from localgrad.losses import Diversity, cross_entropy
 from localgrad.losses.diversity import TEMPERATURE
 from localgrad.method import supervised_units, unit_name
 from localgrad.methods.heads import check_map, gndgl_head
-from localgrad.methods.options import check_effect, check_switches
+from localgrad.methods.options import check_aux_pool, check_effect, check_switches
 from localgrad.methods.predsim import PredSim
 from localgrad.objective import Objective, UnitSpec
 from localgrad.partition import Cut, EqualBlocks, PaperTable
-from localgrad.spec import Backbone, Partition, Shape, Span
+from localgrad.spec import AuxSpec, Backbone, Partition, Shape, Span
 
 FinalHead = Literal["linear", "1c2f"]
 """The network's classifier: global pooling and a linear layer (the paper; its published MACs fit only that), or the
@@ -57,6 +57,9 @@ class GNDGL:
     ``fuse_groups`` runs the groups of a module as one grouped convolution per block: equal to rounding. Groups of
     different sizes can run so in layers of VGGs; where they drop features, each drops what its own unit would.
 
+    ``aux_pool`` averages p x p features before the auxiliary networks where the map is larger than 8x8
+    (``auxnets.PooledFirst``), never before the classifier; layer-wise it is an option of ``signals``.
+
     Raises LocalgradError for numbers that make no sense and unknown words.
     """
 
@@ -72,6 +75,7 @@ class GNDGL:
     layerwise: bool = False
     signals: PredSim = field(default_factory=PredSim)
     fuse_groups: bool = False
+    aux_pool: int = 1
 
     def __post_init__(self) -> None:
         if type(self.groups) is not int or self.groups < 1:
@@ -95,11 +99,13 @@ class GNDGL:
             known = nearest(str(self.final_head), get_args(FinalHead))
             raise LocalgradError(f"GNDGL: final_head {self.final_head!r} is unknown. {known}")
         check_switches(self, ("share_features", "diversity", "stop_grad", "extra_head", "layerwise", "fuse_groups"))
+        check_aux_pool(self)
         if not self.share_features:
             check_effect(self, ["detach_ratio"], "with share_features=False")
         if not self.diversity:
             check_effect(self, ["diversity_weight", "temperature", "stop_grad"], "with diversity=False")
         if self.layerwise:
+            check_effect(self, ["aux_pool"], "with layerwise=True, where signals=PredSim(aux_pool=...) has it")
             self._check_layerwise()
         else:
             check_effect(self, ["signals"], "without layerwise=True")
@@ -203,7 +209,8 @@ class GNDGL:
             units += self._groups(backbone, unit, span) if len(span.groups) > 1 else [unit]
         if self.final_head == "1c2f":
             shape = backbone.shapes()[-1]
-            head = self.auxnet(backbone, shape, shape[0])
+            check_map(shape, "GNDGL", backbone, "GNDGL(layerwise=True)")
+            head = gndgl_head(backbone, shape[0], backbone.num_classes, shape[0])
             objectives = (Objective("task", head, cross_entropy),)
             units[-1] = replace(units[-1], objectives=objectives, head=head)
         return tuple(units)
@@ -255,7 +262,7 @@ class GNDGL:
             found.append(((group - other - 1) % len(sizes) * count % size, count))
         return tuple(found)
 
-    def auxnet(self, backbone: Backbone, shape: Shape, channels: int) -> ConvFC:
+    def auxnet(self, backbone: Backbone, shape: Shape, channels: int) -> AuxSpec:
         """``gndgl_head`` behind features of ``shape`` (C, H, W) among ``channels`` of the whole module."""
         check_map(shape, "GNDGL", backbone, "GNDGL(layerwise=True)")
-        return gndgl_head(backbone, shape[0], backbone.num_classes, channels)
+        return pooled_first(gndgl_head(backbone, shape[0], backbone.num_classes, channels), shape, self.aux_pool)

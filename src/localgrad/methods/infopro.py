@@ -7,7 +7,7 @@ of the two change linearly along the network.
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never, final, get_args
 
-from localgrad.auxnets import Features, infopro_imagenet_head, widened
+from localgrad.auxnets import Features, infopro_imagenet_head, pooled_first, widened
 from localgrad.auxnets.decoder import Upsample
 from localgrad.errors import LocalgradError, nearest
 from localgrad.losses import supervised_contrast
@@ -15,7 +15,7 @@ from localgrad.method import Method, supervised_units
 from localgrad.methods.heads import check_map, gndgl_head, xcyf_head
 from localgrad.methods.infopro_lambdas import SCHEDULES, Balance, Lambdas, Source, Task, how_to_give_one, published
 from localgrad.methods.matching import enlarged, reference
-from localgrad.methods.options import check_effect, check_match
+from localgrad.methods.options import check_aux_pool, check_effect, check_match
 from localgrad.methods.reconstruction import DecoderKind, Reconstruction, check_decoder
 from localgrad.objective import UnitSpec
 from localgrad.partition import Cut, PaperTable
@@ -40,7 +40,9 @@ class InfoPro:
     ``modules=K`` is cut by. A setting without a published schedule raises a LocalgradError that lists those there are.
     ``head``, ``decoder``, ``upsample`` and ``widen`` (which multiplies the widths of head and decoder) shape the
     auxiliary networks. ``match`` widens the heads until they cost what those of another method cost, on its units:
-    ``match=AugLocal(depth=6)`` (AugLocal, table 9).
+    ``match=AugLocal(depth=6)`` (AugLocal, table 9). ``aux_pool`` averages p x p features before the head where the map
+    is larger than 8x8 (``auxnets.PooledFirst``). The decoder reads the whole map: what it reconstructs is the whole
+    image, and it works at the size of the image whatever it reads, so averages would save nothing.
 
     Raises LocalgradError for unknown words, a ``widen`` below 1 and heads that cannot be widened.
     """
@@ -55,6 +57,7 @@ class InfoPro:
     upsample: Upsample = "bilinear"
     widen: int = 1
     match: Method | None = None
+    aux_pool: int = 1
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -72,6 +75,7 @@ class InfoPro:
         if self.decoder == "imagenet" and self.head != "1c2f":
             check_effect(self, ["widen"], f"with head={self.head!r} and decoder='imagenet'")
         check_match("InfoPro", self.match)
+        check_aux_pool(self)
         if self.match is not None and self.head != "1c2f":
             raise LocalgradError(f"InfoPro: match widens the 1c2f head, got head={self.head!r}. Leave one of them out.")
 
@@ -103,9 +107,12 @@ class InfoPro:
         if self.match is not None:
             compared = reference(self.match, backbone, partition)
             partition = compared.partition
-            heads = enlarged(
-                compared, lambda shape, width: widened(xcyf_head(backbone, shape, outputs, widen=self.widen), width)
-            )
+
+            def wide(shape: Shape, width: int) -> AuxSpec:
+                head = widened(xcyf_head(backbone, shape, outputs, widen=self.widen), width)
+                return pooled_first(head, shape, self.aux_pool)
+
+            heads = enlarged(compared, wide)
 
         def aux_for(unit: int, shape: Shape) -> AuxSpec:
             return self.auxnet(backbone, shape) if heads is None else heads[unit]
@@ -119,6 +126,10 @@ class InfoPro:
     def auxnet(self, backbone: Backbone, shape: Shape) -> AuxSpec:
         """The head of the task behind features of ``shape`` (C, H, W)."""
         check_map(shape, "InfoPro", backbone)
+        return pooled_first(self._head(backbone, shape), shape, self.aux_pool)
+
+    def _head(self, backbone: Backbone, shape: Shape) -> AuxSpec:
+        """The same without the average before it."""
         outputs = FEATURES if self.loss == "contrast" else backbone.num_classes
         match self.head:
             case "1c2f":

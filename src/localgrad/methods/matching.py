@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from localgrad.auxnets import closest, conv_linear_macs
+from localgrad.auxnets import closest, conv_linear_macs, views_of
+from localgrad.errors import LocalgradError
 from localgrad.method import Method
 from localgrad.spec import AuxSpec, Backbone, Partition, Shape
 
@@ -29,11 +30,21 @@ class Reference:
 
 
 def reference(method: Method, backbone: Backbone, partition: Partition) -> Reference:
-    """What the units of ``method`` look through and what that costs. Raises what the method raises."""
+    """What the units of ``method`` look through and what that costs.
+
+    Raises what the method raises, and LocalgradError where a foreign network has tokens or channels last at a border.
+    """
     units = method.units(backbone, partition)
-    own_shapes = backbone.shapes()
+    views = [views_of(backbone)[unit.span.stop - 1] for unit in units[:-1]]
+    for view, unit in zip(views, units, strict=False):
+        if view.shape != view.features or view.axis:
+            raise LocalgradError(
+                f"match compares auxiliary networks on feature maps (C, H, W), and the border behind {unit.name!r} of "
+                f"{backbone.name} carries features of shape {view.features}, channels on axis {view.axis}. Leave match "
+                "out, or cut the network where it has maps."
+            )
     auxnets = tuple(unit.objectives[0].aux for unit in units[:-1])
-    shapes = tuple(own_shapes[unit.span.stop - 1] for unit in units[:-1])
+    shapes = tuple(view.features for view in views)
     known = {pair: conv_linear_macs(*pair) for pair in dict.fromkeys(zip(auxnets, shapes, strict=True))}
     macs = tuple(known[pair] for pair in zip(auxnets, shapes, strict=True))
     return Reference(Partition(tuple(unit.span for unit in units), partition.origin), auxnets, shapes, macs)

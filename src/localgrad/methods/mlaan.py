@@ -10,7 +10,18 @@ from typing import Literal, final, get_args
 
 from torch import Tensor
 
-from localgrad.auxnets import Leap, Truncated, default_leaps, leap_shape
+from localgrad.auxnets import (
+    Leap,
+    Truncated,
+    VectorMLP,
+    View,
+    default_leaps,
+    leap_shape,
+    pooled_first,
+    pooled_shape,
+    views_of,
+)
+from localgrad.auxnets.pooled_first import INNER
 from localgrad.blocks import ConvBNReLU, PooledLinear
 from localgrad.errors import LocalgradError, nearest
 from localgrad.losses import Outputs, cross_entropy, reconstruction
@@ -19,7 +30,7 @@ from localgrad.methods.dgl import DGL
 from localgrad.methods.heads import check_map, xcyf_head
 from localgrad.methods.infopro_lambdas import Lambdas
 from localgrad.methods.mlaan_leaps import given_leaps, published_leaps
-from localgrad.methods.options import check_effect, check_switches
+from localgrad.methods.options import check_aux_pool, check_effect, check_switches
 from localgrad.methods.reconstruction import Reconstruction
 from localgrad.objective import Follow, Objective, UnitSpec
 from localgrad.partition import Cut, PaperTable
@@ -57,7 +68,10 @@ class MLAAN:
     one, ``ema_moves`` the modules whose copies move at all; ``ema_trained`` trains them by gradient as well.
     ``first_own`` says whether modules before the end of the first cascade have a loss of their own; ``last_own``
     whether the last module has one, beside that of its cascade, which without it weighs 1. ``dgl`` is whose head
-    ``base="dgl"`` takes; ``lambdas`` weigh InfoPro's losses along the modules.
+    ``base="dgl"`` takes; ``lambdas`` weigh InfoPro's losses along the modules. ``aux_pool`` averages p x p features
+    before the heads of own losses, and before the leaps of cascades, where the map is larger than 8x8
+    (``auxnets.PooledFirst``). InfoPro's decoder of an own loss reads the whole map, that of a cascade what the leaps
+    make of the average.
 
     One module is plain backpropagation. Raises LocalgradError for what is unknown or out of range.
     """
@@ -78,6 +92,7 @@ class MLAAN:
     last_own: bool = True
     dgl: DGL = OFFICIAL
     lambdas: Lambdas = CONSTANT
+    aux_pool: int = 1
 
     @classmethod
     def released(cls) -> "MLAAN":
@@ -109,6 +124,11 @@ class MLAAN:
             raise LocalgradError(
                 "MLAAN: its losses are plain cross-entropies, leave least_probability out of dgl=DGL(...)."
             )
+        if self.dgl.aux_pool != 1:
+            raise LocalgradError(
+                "MLAAN: aux_pool is an option of its own: leave it out of dgl=DGL(...) and give MLAAN(aux_pool=...)."
+            )
+        check_aux_pool(self)
         check_switches(self, ("ema_trained", "first_own", "last_own"))
         if self.cascade == 1 and self.leaps is False:
             raise LocalgradError(
@@ -161,15 +181,17 @@ class MLAAN:
                 f"MLAAN: a cascade of {self.cascade} modules is longer than the network, which is cut into {count}. "
                 f"Take cascade={count} or less, or more modules."
             )
-        leaps, shapes, units = self._leaps(backbone, partition), backbone.shapes(), []
+        leaps, views, units = self._leaps(backbone, partition), views_of(backbone), []
         for j, span in enumerate(partition.spans):
             objectives, follows = self._last(backbone), tuple[Follow, ...]()
             if j < last:
                 moves = self.ema_moves == "all" or j == last - 1
-                objectives = self._own(backbone, shapes[span.stop - 1], j, count)
+                view = views[span.stop - 1]
+                own = self._own(backbone, view.shape, j, count)
+                objectives = tuple(replace(objective, aux=view.of(objective.aux)) for objective in own)
                 if j >= self.cascade - 1:
                     objectives += self._cascade(backbone, span.stop - 1, leaps[j], j, count)
-                    follows = self._follows(leaps[j], moves)
+                    follows = self._follows(leaps[j], moves, view.features)
             name = unit_name(backbone, span.stop, span.start)
             initialise = backbone.initialise_aux or backbone.initialise
             units.append(UnitSpec(j, name, span, objectives, follows=follows, initialise=initialise))
@@ -193,11 +215,11 @@ class MLAAN:
         return (0.01, 0.99) if self.base == "dgl" and self.leaps is False else (0.001, 0.999)
 
     def _own(self, backbone: Backbone, shape: Shape, module: int, modules: int) -> tuple[Objective, ...]:
-        """The module's own losses, on its output of ``shape``."""
+        """The module's own losses, on its output seen as ``shape``."""
         if self.cascade == 1 or (module < self.cascade - 1 and not self.first_own):
             return ()
         weight, _ = self._weights()
-        task = Objective("own", self._head(backbone, shape), cross_entropy, weight)
+        task = Objective("own", self._pooled_head(backbone, shape), cross_entropy, weight)
         if self.base != "infopro":
             return (task,)
         image_weight, task_weight = self.lambdas.at(module, modules)
@@ -212,13 +234,24 @@ class MLAAN:
     ) -> tuple[Objective, ...]:
         """The losses of the cascade that ends at block ``end``, behind ``leaps``."""
         name, weight = ("leap", 1.0) if self.cascade == 1 else ("cascade", self._weights()[1])
-        shape = leap_shape(backbone, end, leaps, "MLAAN")
-        heads = [("logits", self._head(backbone, shape, leaping=True))]
+        views, pool = views_of(backbone), self.aux_pool
+        own, view = views[end].features, views[end]
+        if leaps:
+            if pool > 1 and view.axis:
+                raise LocalgradError(
+                    f"MLAAN: aux_pool={pool} averages maps (C, H, W) before leaps, and the border behind "
+                    f"{backbone.block_names[end]!r} of {backbone.name} carries {own}. Take aux_pool=1, or leaps=False."
+                )
+            shape = leap_shape(backbone, end, leaps, "MLAAN", read=pooled_shape(own, pool))
+            view = View(shape, views[leaps[-1]].axis)
+        head = self._head if leaps else self._pooled_head
+        heads = [("logits", view.of(head(backbone, view.shape, leaping=True)))]
         if self.base == "infopro":
-            heads.append(("image", Reconstruction().auxnet(backbone, shape)))
+            heads.append(("image", view.of(Reconstruction().auxnet(backbone, view.shape))))
         averaged = 1 if self.ema_on == "first" else len(leaps)
         blocks = tuple(backbone.blocks[leap] for leap in leaps)
-        aux = Leap(blocks, tuple(heads), min(averaged, len(leaps)), self.ema_trained)
+        leap = Leap(blocks, tuple(heads), min(averaged, len(leaps)), self.ema_trained)
+        aux = pooled_first(leap, own, pool) if leaps else leap
         task = Objective(name, aux, cross_entropy, weight, self.cascade)
         if self.base != "infopro":
             return (task,)
@@ -228,15 +261,17 @@ class MLAAN:
             Objective(f"{name}_image", aux, decoded, weight * image_weight, self.cascade, IMAGE),
         )
 
-    def _follows(self, leaps: tuple[int, ...], moves: bool) -> tuple[Follow, ...]:
-        """Which block every copy starts as, and what the averaged ones follow."""
+    def _follows(self, leaps: tuple[int, ...], moves: bool, own: Shape) -> tuple[Follow, ...]:
+        """Which block every copy starts as, and what the averaged ones follow; the leaps read features of ``own``."""
+        inside = "" if pooled_shape(own, self.aux_pool) == own else f"{INNER}."
         name = "leap" if self.cascade == 1 else "cascade"
         rate = self.ema_rate if moves else None
         averaged = leaps[:1] if self.ema_on == "first" else leaps
+        copied = self.ema_source == "copy"
         return (
-            *(Follow(name, f"trained.{j}", block) for j, block in enumerate(leaps)),
+            *(Follow(name, f"{inside}trained.{j}", block) for j, block in enumerate(leaps)),
             *(
-                Follow(name, f"averaged.{j}", block, rate, f"trained.{j}" if self.ema_source == "copy" else None)
+                Follow(name, f"{inside}averaged.{j}", block, rate, f"{inside}trained.{j}" if copied else None)
                 for j, block in enumerate(averaged)
             ),
         )
@@ -253,11 +288,18 @@ class MLAAN:
             Objective("cascade", backbone.head, cross_entropy, cascade, self.cascade),
         )
 
+    def _pooled_head(self, backbone: Backbone, shape: Shape, *, leaping: bool = False) -> AuxSpec:
+        """The classifier directly behind a module's features of ``shape``, averaged first where that saves anything."""
+        head = self._head(backbone, pooled_shape(shape, self.aux_pool), leaping=leaping)
+        return head if isinstance(head, PooledLinear) else pooled_first(head, shape, self.aux_pool)
+
     def _head(self, backbone: Backbone, shape: Shape, *, leaping: bool = False) -> AuxSpec:
         """The classifier behind features of ``shape``; ``leaping``: behind leaps, or where they would be."""
-        check_map(shape, "MLAAN", backbone)
         if self.base == "dgl":
             return self.dgl.auxnet(backbone, shape)
+        if len(shape) == 1 and backbone.source is not None and self.base == "plain":
+            return VectorMLP(shape[0], backbone.num_classes, hidden=0)
+        check_map(shape, "MLAAN", backbone)
         if self.base == "infopro":
             return xcyf_head(backbone, shape, backbone.num_classes)
         pooled = PooledLinear(shape[0], backbone.num_classes)

@@ -25,6 +25,15 @@ def check_switches(method: object, names: Iterable[str]) -> None:
             raise LocalgradError(f"{type(method).__name__}: {name} must be True or False, got {value!r}.")
 
 
+def check_aux_pool(method: Any) -> None:
+    """Raise LocalgradError unless ``aux_pool`` of ``method`` is a whole number of at least 1."""
+    if type(method.aux_pool) is not int or method.aux_pool < 1:
+        raise LocalgradError(
+            f"{type(method).__name__}: aux_pool averages so many times so many positions before an auxiliary network "
+            f"and must be a whole number of at least 1 (1: none), got {method.aux_pool!r}."
+        )
+
+
 def check_effect(method: Any, names: Iterable[str], where: str) -> None:
     """Raise LocalgradError if one of these fields of ``method`` was given, which ``where`` says change nothing.
 

@@ -4,19 +4,19 @@ Each unit learns from a linear classifier on its pooled output ("pred"), from th
 batch ("sim"), or from both.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal, assert_never, final, get_args
 
 from torch import nn
 
-from localgrad.auxnets import PooledDecoder, SimilarityNet, Truncated
+from localgrad.auxnets import PooledDecoder, SimilarityNet, Truncated, pooled_first, pooled_shape, views_of
 from localgrad.blocks import ConvBNReLU
 from localgrad.errors import LocalgradError, nearest
 from localgrad.losses import SimilarityMatching, cross_entropy
 from localgrad.method import Method, unit_name
 from localgrad.methods.matching import enlarged, reference
-from localgrad.methods.options import check_effect, check_match
+from localgrad.methods.options import check_aux_pool, check_effect, check_match
 from localgrad.objective import Objective, UnitSpec
 from localgrad.partition import Cut, EqualMacs, PaperTable
 from localgrad.spec import AuxSpec, Backbone, Initialiser, Partition, Shape, Span
@@ -80,6 +80,9 @@ class PredSim:
     ``PredSim(framework="blockwise", match=AugLocal(depth=6))`` (AugLocal, table 9). A conv3x3, BatchNorm and ReLU is
     put in front of the pooling, as wide as that takes; what the paper put there is not known.
 
+    ``aux_pool`` averages p x p features before classifier and similarity convolution where the map is larger than 8x8
+    (``auxnets.PooledFirst``); vectors are left as they are.
+
     Similarities are taken within what one backward pass sees: under gradient accumulation within each part.
 
     Raises LocalgradError for beta outside [0, 1], max_features below 1, unknown words, and ``match`` where there is no
@@ -91,6 +94,7 @@ class PredSim:
     max_features: int | None = None
     framework: Framework = "layerwise"
     match: Method | None = None
+    aux_pool: int = 1
 
     def __post_init__(self) -> None:
         for name, choices in (("loss", get_args(LocalLoss)), ("framework", get_args(Framework))):
@@ -111,6 +115,7 @@ class PredSim:
         if self.loss == "sim":
             check_effect(self, ["max_features"], "with loss='sim', which classifies nothing")
         check_match("PredSim", self.match)
+        check_aux_pool(self)
         if self.match is not None and (self.framework != "blockwise" or self.loss == "sim"):
             raise LocalgradError(
                 "PredSim: match enlarges the local classifiers of framework='blockwise' with loss 'predsim' or 'pred', "
@@ -145,12 +150,14 @@ class PredSim:
             partition = compared.partition
             decoders = enlarged(compared, lambda shape, width: self._behind_conv(shape, width, classes))
         initialise: Initialiser = keep_default if layerwise else backbone.initialise_aux or backbone.initialise
-        shapes, last = backbone.shapes(), partition.spans[-1]
+        views, last = views_of(backbone), partition.spans[-1]
         units = []
         for j, span in enumerate(partition.spans[:-1]):
             name = unit_name(backbone, span.stop, span.start)
             decoder = None if decoders is None else decoders[j]
-            objectives = self.objectives(shapes[span.stop - 1], classes, name, decoder=decoder)
+            view = views[span.stop - 1]
+            seen = self.objectives(view.shape, classes, name, decoder=decoder)
+            objectives = tuple(replace(objective, aux=view.of(objective.aux)) for objective in seen)
             units.append(UnitSpec(j, name, span, objectives, initialise=initialise))
         alone = layerwise and len(last) == 0
         weight = 1 - self.beta if alone and self.loss == "predsim" else 1.0
@@ -180,10 +187,13 @@ class PredSim:
                 "feature maps (C, H, W) and vectors (F,). Cut the network elsewhere."
             )
         both = self.loss == "predsim"
-        classifier = decoder or self._decoder(shape, num_classes)
+        pool = self.aux_pool if len(shape) == 3 else 1
+        read = pooled_shape(shape, pool)
+        classifier = decoder or pooled_first(self._decoder(read, num_classes), shape, pool)
         pred = Objective("pred", classifier, cross_entropy, 1 - self.beta if both else 1.0)
         matching = SimilarityMatching(num_classes)
-        sim = Objective("sim", SimilarityNet(shape), matching, self.beta if both else 1.0, pairs=True)
+        similarity = pooled_first(SimilarityNet(read), shape, pool)
+        sim = Objective("sim", similarity, matching, self.beta if both else 1.0, pairs=True)
         match self.loss:
             case "predsim":
                 return (sim, pred)
@@ -198,6 +208,8 @@ class PredSim:
         most = MAX_FEATURES[self.framework] if self.max_features is None else self.max_features
         return PooledDecoder(shape, num_classes, most, zero=self.framework == "layerwise")
 
-    def _behind_conv(self, shape: Shape, width: int, num_classes: int) -> Truncated:
+    def _behind_conv(self, shape: Shape, width: int, num_classes: int) -> AuxSpec:
         """The local classifier behind a convolution to ``width`` channels."""
-        return Truncated((ConvBNReLU(shape[0], width),), self._decoder((width, *shape[1:]), num_classes))
+        channels, *size = pooled_shape(shape, self.aux_pool)
+        aux = Truncated((ConvBNReLU(channels, width),), self._decoder((width, *size), num_classes))
+        return pooled_first(aux, shape, self.aux_pool)

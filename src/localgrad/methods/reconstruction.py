@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, final, get_args
 
-from localgrad.auxnets import Decoder, ImageNetDecoder
+from localgrad.auxnets import Decoder, ImageNetDecoder, views_of
 from localgrad.auxnets.decoder import Upsample
 from localgrad.errors import LocalgradError, nearest
 from localgrad.losses import reconstruction
@@ -43,11 +43,12 @@ class Reconstruction:
 
     def add(self, backbone: Backbone, units: Sequence[UnitSpec], lambdas: Lambdas) -> tuple[UnitSpec, ...]:
         """``units`` with a reconstruction objective each, all weighed by ``lambdas``; the last one stays as it is."""
-        shapes, added = backbone.shapes(), []
+        views, added = views_of(backbone), []
         for index, unit in enumerate(units[:-1]):
             weight, task = lambdas.at(index, len(units))
             objectives = tuple(replace(objective, weight=task) for objective in unit.objectives)
-            decoder = self.auxnet(backbone, shapes[unit.span.stop - 1])
+            view = views[unit.span.stop - 1]
+            decoder = view.of(self.auxnet(backbone, view.shape))
             own = Objective("reconstruction", decoder, reconstruction, weight, needs=frozenset({"image"}))
             added.append(replace(unit, objectives=(*objectives, own)))
         return (*added, *units[-1:])
