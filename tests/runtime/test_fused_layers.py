@@ -10,6 +10,7 @@ from localgrad.backbones import predsim_vgg, vgg6a
 from localgrad.blocks import PooledLinear
 from localgrad.methods import GNDGL, PredSim
 from localgrad.partition import Explicit
+from localgrad.recompute import Recompute
 
 from ..conftest import copy_of, random_batch, sgd, tiny_resnet
 
@@ -130,7 +131,7 @@ def test_what_is_refused() -> None:
     uneven = localize(tiny_resnet(), GNDGL(3, layerwise=True, fuse_groups=True))
     with pytest.raises(LocalgradError, match=r"'stem' \(ConvBNReLU\) cannot run .* groups of \(3, 3, 2\) channels"):
         Sequential(uneven, sgd)
-    recomputing = [replace(unit.spec, recompute=1) for unit in uneven.unit_list()]
+    recomputing = [replace(unit.spec, recompute=Recompute(1)) for unit in uneven.unit_list()]
     with pytest.raises(LocalgradError, match=r"unit 'stem\.g0' recomputes activations, .* Leave one of the two out"):
         Sequential(LocalNetwork(tiny_resnet(), recomputing), sgd)
     method, backbone = GNDGL(fuse_groups=True), convolutions_only()

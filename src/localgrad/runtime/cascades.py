@@ -18,7 +18,7 @@ from typing import final
 from torch import Tensor
 
 from localgrad.spec import Batch
-from localgrad.unit import Terms, Unit, Work
+from localgrad.unit import Terms, Unit, Work, network_input
 from localgrad.update import Part, Update
 
 Watch = Callable[[int, Tensor, Tensor], None]
@@ -59,6 +59,8 @@ def step_cascades(
     around: Callable[[int], AbstractContextManager[object]],
     watch: Watch | None,
     passed: Passed | None,
+    *,
+    draws: bool = True,
 ) -> dict[int, Terms]:
     """Train every unit on one mini-batch; returns the loss terms of each that has a loss.
 
@@ -92,9 +94,9 @@ def step_cascades(
                 work.pull(total)
             work.apply()
 
-    h = batch.x
+    h = network_input(units, batch)
     for last, unit in enumerate(units):
-        works[last] = Work(unit, batch, updates[last], part)
+        works[last] = Work(unit, batch, updates[last], part, draws=draws)
         with around(last):
             h = works[last].forward(h, passes_on=crossed[last])
             works[last].cut_top()

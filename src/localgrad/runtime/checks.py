@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from localgrad.count import weightless_copy
 from localgrad.errors import LocalgradError, nearest
+from localgrad.in_backward import InBackward
 from localgrad.network import LocalNetwork
 from localgrad.runtime.units import largest_reach
 from localgrad.spec import Batch, Shape
@@ -36,6 +37,8 @@ def check_settings(
             raise LocalgradError(f"{who}: {name} {str(word)!r} is unknown. {nearest(str(word), words)}")
     if not isinstance(net, LocalNetwork):
         raise LocalgradError(f"{who}: net must be what localize(model, method) returns, got {type(net).__name__}.")
+    if isinstance(optimizer, InBackward):
+        check_in_backward(net, update, precision, accumulate, clip, who)
     if not callable(optimizer):
         raise LocalgradError(
             f"{who}: optimizer must be a function of parameters, called once per unit, got "
@@ -57,6 +60,25 @@ def check_settings(
             f"{who}: workers={workers} are threads of the CPU, the network is on "
             f"{next(net.parameters()).device}. Leave workers out."
         )
+
+
+def check_in_backward(
+    net: LocalNetwork, update: str, precision: str, accumulate: int, clip: float | None, who: str
+) -> None:
+    """Raise LocalgradError for what an optimiser cannot do that sees one gradient at a time."""
+    refused = {
+        "update='fused'": update == "fused",
+        "precision float16": precision == Precision.FLOAT16,
+        f"accumulate={accumulate}": accumulate != 1,
+        f"clip={clip}": clip is not None,
+        "losses that go down several units": largest_reach(net.unit_list()) > 1,
+    }
+    for setting, given in refused.items():
+        if given:
+            raise LocalgradError(
+                f"{who}: InBackward updates every parameter in the first backward pass that reaches it, so it cannot "
+                f"be used with {setting}. Leave one of the two out."
+            )
 
 
 def check_engine(net: LocalNetwork, precision: Precision, workers: int) -> None:

@@ -12,6 +12,7 @@ from localgrad.network import LocalNetwork
 from localgrad.runtime.apart import check_input, forward_frozen, make_updates, set_mode
 from localgrad.runtime.sequential import MakeOptimizer, Step
 from localgrad.spec import Batch, Shape
+from localgrad.unit import network_input
 from localgrad.update import Precision
 
 
@@ -57,7 +58,8 @@ class Greedy:
         check_input(self.net, batch, self.precision, self.fitting, "Greedy.step")
         if batch.step is None:
             batch = replace(batch, step=self.steps)
-        units, h = self.net.unit_list(), batch.x
+        units = self.net.unit_list()
+        h = network_input(units, batch)
         for unit, update in zip(units[: self.active], self.updates, strict=False):
             h = forward_frozen(unit, h, update)
         update = self.updates[self.active]

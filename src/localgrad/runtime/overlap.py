@@ -6,7 +6,6 @@ bit, whatever the order; two threads on two units need no barrier after every sm
 operation do. At most ``workers`` units are in flight, and so much more memory is alive.
 """
 
-import copy
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,9 +15,10 @@ import torch
 from torch import Tensor
 
 from localgrad.errors import LocalgradError
-from localgrad.rng import derive_seed, seeded
+from localgrad.recompute import kept_buffers
+from localgrad.rng import derive_seed, random_states, same_states, seeded
 from localgrad.spec import Batch
-from localgrad.unit import Terms, Unit
+from localgrad.unit import Terms, Unit, network_input, spans
 from localgrad.update import OptimizerUpdate, Part
 
 
@@ -59,7 +59,7 @@ class Overlap:
             _, terms = units[index].step(h_in, batch, updates[index], part, send=send, draws=False)
             return terms
 
-        futures.append(self.pool.submit(run, 0, batch.x))
+        futures.append(self.pool.submit(run, 0, network_input(units, batch)))
         # A unit appends the next one before it finishes, so the list is complete when its last future is done.
         done = 0
         while done < len(futures):
@@ -68,20 +68,35 @@ class Overlap:
         return {index: future.result() for index, future in enumerate(futures)}
 
 
-def check_draws(units: Sequence[Unit], batch: Batch) -> None:
-    """Raise LocalgradError when a unit draws random numbers: threads share one random state.
+@torch.no_grad()
+def drawing_unit(units: Sequence[Unit], batch: Batch) -> str | None:
+    """The name of the first unit that draws random numbers in a step on ``batch``; None where none does.
 
-    Runs a copy of every unit once, without gradients, and looks whether the random state moved.
+    Runs the units once, without gradients and on copies of their buffers, and looks whether a random state moved.
     """
-    with torch.no_grad(), seeded(derive_seed("overlap")):
-        h = batch.x
-        for unit in units:
-            copied = copy.deepcopy(unit).train()
-            before = torch.get_rng_state()
-            h = copied(h)
-            copied.loss(h, batch)
-            if not torch.equal(before, torch.get_rng_state()):
-                raise LocalgradError(
-                    f"Sequential: unit {unit.name!r} draws random numbers in its step (dropout?), and threads share "
-                    "one random state. Use workers=1."
-                )
+    device = batch.x.device
+    with kept_buffers(units), seeded(derive_seed("overlap"), device):
+        h = network_input(units, batch)
+        for _, members in spans(units):
+            before = random_states(device)
+            # A foreign body may change its input in place.
+            features = [unit(h.clone()) for unit in members]
+            for unit, own in zip(members, features, strict=True):
+                given = {"input": h, **vars(batch)} if unit.asks else None
+                outputs = unit.outputs(own, features, given)
+                if not unit.spec.shares_outputs:
+                    unit.losses(outputs, batch)
+                if not same_states(before, random_states(device)):
+                    return unit.name
+            h = features[0] if len(features) == 1 else torch.cat(features, 1)
+    return None
+
+
+def check_draws(units: Sequence[Unit], batch: Batch) -> None:
+    """Raise LocalgradError when a unit draws random numbers: threads share one random state."""
+    name = drawing_unit(units, batch)
+    if name is not None:
+        raise LocalgradError(
+            f"Sequential: unit {name!r} draws random numbers in its step (dropout?), and threads share one random "
+            "state. Use workers=1."
+        )

@@ -20,7 +20,7 @@ from localgrad.runtime.apart import check_input, forward_frozen, make_updates, s
 from localgrad.runtime.buffers import FIELDS, Buffer
 from localgrad.runtime.sequential import MakeOptimizer
 from localgrad.spec import Batch, Shape
-from localgrad.unit import Terms
+from localgrad.unit import Terms, network_input
 from localgrad.update import Precision
 
 Order = Literal["random", "round_robin"]
@@ -152,7 +152,9 @@ class Queued:
         if batch is None:
             self.skipped[index] += 1
             return Tick(index, "skipped", {}, 0)
-        unit, update, h = self.net.unit_list()[index], self.updates[index], batch.x
+        units = self.net.unit_list()
+        unit, update = units[index], self.updates[index]
+        h = network_input(units, batch) if index == 0 else batch.x
         if self.private and index > 0:
             h = h.clone()
         if self.done(index):
@@ -178,7 +180,9 @@ class Queued:
         return batch if batch.step is not None else replace(batch, step=self.drawn - 1)
 
     def _write(self, index: int, batch: Batch, h_out: Tensor) -> None:
-        unread: dict[str, Any] = {name: None for name in FIELDS if name != "x" and name not in self.net.needs}
+        # Views are what the first unit reads; what comes of them is in x.
+        kept = self.net.needs - {"views"}
+        unread: dict[str, Any] = {name: None for name in FIELDS if name != "x" and name not in kept}
         self.buffers[index].write(replace(batch, x=h_out, **unread))
 
     def _set_lr(self, index: int) -> None:

@@ -18,11 +18,15 @@ from localgrad.runtime.checks import (
     check_single_row,
     check_trainable,
 )
+from localgrad.runtime.compiled import Compiler, compiled_units
 from localgrad.runtime.fused import fused_spans
-from localgrad.runtime.overlap import Overlap, check_draws
+from localgrad.runtime.graphs import CudaGraphs, GraphedStep
+from localgrad.runtime.overlap import Overlap, check_draws, drawing_unit
+from localgrad.runtime.speed_checks import backend_name, check_compile, check_graph, check_streams
+from localgrad.runtime.streams import CudaQueues, Streams
 from localgrad.runtime.units import step_units
 from localgrad.spec import Batch, Shape
-from localgrad.unit import Terms
+from localgrad.unit import Terms, Unit
 from localgrad.update import OptimizerUpdate, Part, Precision
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -52,6 +56,14 @@ class Sequential:
     the results are those of ``torch.set_num_threads(1)``, bit for bit. Neuron groups of a span and cascades run as
     ``units.py`` and ``cascades.py`` say. Whatever is drawn inside a step depends on (seed, unit, step) only; ``seed``
     defaults to the network's. A step trains: a network in evaluation mode is put back into training mode.
+
+    ``compile`` runs the blocks of units through torch.compile, True by inductor, or by the backend it names
+    (``compiled.py``): equal to eager to rounding, random draws included. The first step compiles, every kind of block
+    once. What cannot be compiled runs eagerly, with a CompileWarning; ``reasons`` lists all that does. Smaller batches
+    than those before, such as the last one of an epoch, run eagerly. On a GPU ``graph=True`` captures the fourth step
+    in a CUDA graph and replays it from there on (``graphs.py``), and ``streams=N`` lets N units overlap
+    (``streams.py``), best both together. A graph takes no unit that draws random numbers, and sets the learning rate of
+    an optimiser as a tensor.
     """
 
     def __init__(
@@ -65,12 +77,22 @@ class Sequential:
         clip: float | None = None,
         seed: int | None = None,
         workers: int = 1,
+        compile: bool | str = False,  # noqa: A002  (the word of torch.compile)
+        graph: bool = False,
+        streams: int = 1,
     ) -> None:
         check_settings(net, optimizer, update, precision, accumulate, clip, workers)
         check_engine(net, Precision(precision), workers)
+        check_compile(compile, workers)
+        check_graph(net, graph, Precision(precision))
+        check_streams(net, streams)
+        foreign = net.backbone.source is not None
         self.net = net
         self.fused_spans = fused_spans(net)
-        self.overlap = Overlap(workers, private=net.backbone.source is not None) if workers > 1 else None
+        backend = backend_name(compile)
+        self.compiler = None if backend is None else Compiler(backend)
+        self.units = None if self.compiler is None else compiled_units(net, self.compiler, self.fused_spans)
+        self.overlap = Overlap(workers, private=foreign) if workers > 1 else None
         self.draws_checked = False
         self.precision = Precision(precision)
         self.accumulate = accumulate
@@ -99,6 +121,13 @@ class Sequential:
         else:
             self.updates = [make(unit.trained_parameters(), False) for unit in units]
         self.fused = update == "fused"
+        self.streams = Streams(streams, CudaQueues(device), private=foreign) if streams > 1 else None
+        self.graph = GraphedStep(net, self.optimizers, self._train, CudaGraphs(device)) if graph else None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What runs eagerly though ``compile`` was asked for, and why."""
+        return () if self.compiler is None else tuple(self.compiler.reasons)
 
     @property
     def optimizers(self) -> list[Optimizer]:
@@ -124,6 +153,19 @@ class Sequential:
             self.net.train()
         if batch.step is None:
             batch = replace(batch, step=self.steps)
+        if self.compiler is not None:
+            _, first = split(batch, self.accumulate)[0]
+            self.compiler.prepare(self._units(), self.updates[0], first)
+        if self.graph is None:
+            terms = self._train(batch)
+        else:
+            self._check_graph(batch)
+            terms = self.graph(batch)
+        self.steps += 1
+        return Step(terms)
+
+    def _train(self, batch: Batch) -> dict[int, Terms]:
+        """Train every unit on all parts of a mini-batch."""
         sums: dict[int, Terms] = {}
         for part, piece in split(batch, self.accumulate):
             for index, terms in self._step_units(piece, part).items():
@@ -131,23 +173,39 @@ class Sequential:
                 sums[index] = terms if part.weight == 1.0 else add_terms(before, terms, part.weight)
         if self.fused:
             self.updates[0].finish()
-        self.steps += 1
-        return Step(sums)
+        return sums
+
+    def _units(self) -> Sequence[Unit]:
+        """The network's units, or the views on them whose blocks are compiled."""
+        return self.net.unit_list() if self.units is None else self.units
 
     def _step_units(self, batch: Batch, part: Part) -> dict[int, Terms]:
-        units = self.net.unit_list()
+        units, draws = self._units(), self.graph is None
+        if self.streams is not None:
+            return self.streams.step(units, self.updates, batch, part, draws=draws)
         if self.overlap is not None:
             if not self.draws_checked:
                 check_draws(units, batch)
                 self.draws_checked = True
             return self.overlap.step(units, self.updates, batch, part)
-        return step_units(units, self.updates, batch, part, fused=self.fused_spans)
+        return step_units(units, self.updates, batch, part, fused=self.fused_spans, draws=draws)
+
+    def _check_graph(self, batch: Batch) -> None:
+        """Raise LocalgradError before the first step when a unit draws: a graph would repeat one draw for ever."""
+        if not self.draws_checked:
+            name = drawing_unit(self.net.unit_list(), batch)
+            if name is not None:
+                raise LocalgradError(
+                    f"Sequential: unit {name!r} draws random numbers in its step (dropout?), which must be a function "
+                    "of the step, and graph=True repeats one step. Leave graph out."
+                )
+            self.draws_checked = True
 
     def set_lr(self, lr: float) -> None:
         """Set the learning rate of every parameter group."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr  # a graph takes it into the tensor that it reads
 
 
 def add_terms(before: Terms, terms: Terms, weight: float) -> Terms:

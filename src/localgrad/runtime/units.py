@@ -10,7 +10,7 @@ from torch import Tensor
 from localgrad.runtime.cascades import Passed, Watch, step_cascades
 from localgrad.runtime.fused import FusedSpan, step_fused
 from localgrad.spec import Batch
-from localgrad.unit import Terms, Unit, Work, spans
+from localgrad.unit import Terms, Unit, Work, network_input, spans
 from localgrad.update import WHOLE, Part, Update
 
 Around = Callable[[int], AbstractContextManager[object]]
@@ -41,22 +41,24 @@ def step_units(
     watch: Watch | None = None,
     passed: Passed | None = None,
     fused: Mapping[int, FusedSpan] = NOT_FUSED,
+    draws: bool = True,
 ) -> dict[int, Terms]:
     """Train every unit on one mini-batch (or a part of it); returns the loss terms of each.
 
     ``around(i)`` is entered whenever unit i works; ``watch`` is told where the gradients of cascades arrive,
-    ``passed(i, h)`` what unit i hands on; neuron groups of ``fused`` spans run as one. No output is
-    kept longer than the next span needs it.
+    ``passed(i, h)`` what unit i hands on; neuron groups of ``fused`` spans run as one.
+    ``draws=False``: no unit draws random numbers, and the random state is left alone. No output is kept longer than the
+    next span needs it.
     """
     for unit in units:
         unit.remember()
     if largest_reach(units) > 1:
-        return step_cascades(units, updates, batch, part, around, watch, passed)
-    h, terms = batch.x, dict[int, Terms]()
+        return step_cascades(units, updates, batch, part, around, watch, passed, draws=draws)
+    h, terms = network_input(units, batch), dict[int, Terms]()
     for start, members in spans(units):
         # What the span before made is in `h`; its groups' own tensors go.
         outputs, learnt = list[Tensor](), list[Terms]()
-        work_of = partial(Work, batch=batch, part=part)
+        work_of = partial(Work, batch=batch, part=part, draws=draws)
         pairs = list(zip(members, updates[start:], strict=False))
         inside = [partial(around, start + g) for g in range(len(members))]
         if start in fused:
@@ -69,7 +71,7 @@ def step_units(
             # One group after the other: the activations of one are alive at a time.
             for (unit, update), entered in zip(pairs, inside, strict=True):
                 with entered():
-                    own, own_terms = unit.step(h, batch, update, part)
+                    own, own_terms = unit.step(h, batch, update, part, draws=draws)
                 outputs.append(own)
                 learnt.append(own_terms)
             h = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
