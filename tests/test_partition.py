@@ -3,12 +3,15 @@
 from itertools import combinations, pairwise
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from localgrad import LocalgradError, Span, equal_blocks, equal_macs
+from localgrad import LocalgradError, Span, cost, equal_blocks, equal_macs, equal_memory, localize
 from localgrad.backbones import cifar_resnet, resnet32, resnet110
-from localgrad.partition import Cut, balance, explicit, papers
+from localgrad.methods import DGL
+from localgrad.partition import Cut, balance, balance_by, explicit, from_sizes, papers
 
 from .conftest import tiny_resnet
 
@@ -31,6 +34,38 @@ def test_equal_macs() -> None:
     assert sizes(equal_macs(7)) == [1] * 7
     assert [len(span) for span in equal_macs(3)(cifar_resnet(20)).spans] == [4, 3, 3]
     assert equal_macs(3)(tiny_resnet()).origin == "equal_macs(3)"
+
+
+def test_equal_memory() -> None:
+    """The first blocks have the largest maps. No other cut into as many modules needs less, its heads counted."""
+    backbone = tiny_resnet(image=(3, 16, 16))
+    assert sizes(equal_memory(1)) == [7]
+    assert sizes(equal_memory(7)) == [1] * 7
+    assert equal_memory(3)(backbone).origin == "equal_memory(3)"
+
+    def peak(partition) -> int:
+        with torch.device("meta"):
+            return cost.memory(localize(backbone, DGL(max_hidden=4), partition=partition), 64).peak
+
+    near = [from_sizes(by_hand, "by hand") for by_hand in ([2, 2, 3], [3, 1, 3], [1, 2, 4])]
+    assert sizes(equal_memory(3)) == [2, 1, 4]
+    assert all(peak(equal_memory(3)) < peak(other) for other in (*near, equal_macs(3)))
+
+
+def test_equal_memory_of_a_foreign_network() -> None:
+    """A wide layer in the middle: it stands alone. Its weights are left alone."""
+    widths = [3, 4, 4, 32, 4, 4]
+    convs = [nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.Tanh()) for a, b in pairwise(widths)]
+    model = nn.Sequential(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    before = [parameter.clone() for parameter in model.parameters()]
+    net = localize(model, DGL(max_hidden=4), partition=equal_memory(3), example=torch.zeros(1, 3, 8, 8))
+    assert [len(unit.span) for unit in net.unit_list()] == [3, 1, 1]
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_balance_of_costs_that_do_not_add() -> None:
+    values = [3, 1, 1, 5, 1]
+    assert balance_by(lambda start, stop: max(values[start:stop]) * (stop - start), 5, 3) == [3, 1, 1]
 
 
 @settings(max_examples=60, deadline=None)
@@ -66,6 +101,7 @@ def test_one_module_and_one_per_block_need_no_table() -> None:
     ("cut", "text"),
     [
         (equal_blocks(8), r"modules=8: resnet14 has 7 blocks, so modules must be between 1 and 7\."),
+        (equal_memory(8), r"modules=8: resnet14 has 7 blocks, so modules must be between 1 and 7\."),
         (equal_macs(0), r"modules=0: resnet14 has 7 blocks, so modules must be between 1 and 7\."),
         (papers(8), r"modules=8: resnet14 has 7 blocks, so modules must be between 1 and 7\."),
         (papers(-1), r"modules=-1: resnet14 has 7 blocks"),

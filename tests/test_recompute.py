@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from localgrad.recompute import forward_recomputed
+from localgrad.recompute import equal_segments, forward_segments
 
 from .conftest import changed, copy_of
 
@@ -27,7 +27,7 @@ def test_same_as_without(segments: int, frozen: bool) -> None:
         net[1][1].train(not frozen)
         h_in = x.clone().requires_grad_(True)
         torch.manual_seed(7)
-        out = forward_recomputed(list(net), h_in, segments) if recomputed else net(h_in)
+        out = forward_segments(equal_segments(list(net), segments), h_in) if recomputed else net(h_in)
         out.square().sum().backward()
         gradients = {name: parameter.grad for name, parameter in net.named_parameters()}
         results.append(({"out": out.detach(), "x": h_in.grad, **gradients}, copy_of(net)))
@@ -50,7 +50,7 @@ def test_only_inputs_of_segments_of_nearly_equal_length_are_kept(segments: int, 
 
     x = torch.randn(3, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        out = forward_recomputed([nn.Sigmoid() for _ in range(5)], x, segments)
+        out = forward_segments(equal_segments([nn.Sigmoid() for _ in range(5)], segments), x)
     values = [x.detach()]
     for _ in range(5):
         values.append(values[-1].sigmoid())

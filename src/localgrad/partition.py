@@ -1,6 +1,6 @@
 """Ways to cut a backbone into spans. A cut is a small frozen object; ``cut(backbone)`` gives the Partition."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, final
@@ -10,6 +10,7 @@ import torch
 from localgrad.count import count_macs
 from localgrad.errors import LocalgradError, nearest
 from localgrad.partition_tables import TABLES
+from localgrad.segments import body_tape
 from localgrad.spec import Backbone, Partition, Span
 
 
@@ -73,6 +74,34 @@ class EqualMacs:
 
 @final
 @dataclass(frozen=True)
+class EqualMemory:
+    """``modules`` spans whose largest memory of activations (bodies only) is the smallest possible.
+
+    A span's memory is what its layers read, keep and give, and gradients on the way back, counted on the meta device.
+    Weights, auxiliary networks and recomputation do not count.
+    """
+
+    modules: int
+
+    def __call__(self, backbone: Backbone) -> Partition:
+        """The spans. Raises LocalgradError when there are fewer blocks than modules."""
+        _check_count(backbone, self.modules)
+        blocks = []
+        for block in backbone.blocks:
+            with torch.device("meta"):
+                blocks.append(block.build())
+        tape, starts = body_tape(blocks, (backbone.image, *backbone.shapes()[:-1]))
+        outputs = [tape.pieces[start].entering for start in starts[1:-1]]
+
+        def used(start: int, stop: int) -> float:
+            held = outputs[stop - 1] if stop < len(blocks) else 0
+            return tape.kept_by(starts[start], starts[stop]) + held
+
+        return from_sizes(balance_by(used, len(blocks), self.modules), f"equal_memory({self.modules})")
+
+
+@final
+@dataclass(frozen=True)
 class Explicit:
     """Spans that end after the named blocks; the last span takes the rest: ``Explicit(("layer1.4", "layer2.4"))``.
 
@@ -132,26 +161,33 @@ class PaperTable:
 
 equal_blocks = EqualBlocks
 equal_macs = EqualMacs
+equal_memory = EqualMemory
 explicit = Explicit
 papers = PaperTable
 
 
 def balance(weights: Sequence[float], parts: int) -> list[int]:
-    """Sizes of ``parts`` consecutive non-empty groups of ``weights`` whose largest sum is the smallest possible.
-
-    Dynamic programming over prefix sums, O(parts n^2); among equals the earliest borders.
-    """
-    n = len(weights)
+    """Sizes of ``parts`` consecutive non-empty groups of ``weights`` whose largest sum is the smallest possible."""
     prefix = [0.0]
     for weight in weights:
         prefix.append(prefix[-1] + weight)
+    return balance_by(lambda start, stop: prefix[stop] - prefix[start], len(weights), parts)
+
+
+def balance_by(cost: Callable[[int, int], float], n: int, parts: int) -> list[int]:
+    """Sizes of ``parts`` consecutive non-empty groups of ``n`` things whose largest cost is the smallest possible.
+
+    ``cost(start, stop)`` is that of the things from start to stop. Dynamic programming, O(parts n^2) comparisons; among
+    equals the earliest borders.
+    """
+    costs = {(start, stop): cost(start, stop) for stop in range(n + 1) for start in range(stop)}
     best = [[float("inf")] * (n + 1) for _ in range(parts + 1)]
     cut = [[0] * (n + 1) for _ in range(parts + 1)]
     best[0][0] = 0.0
     for part in range(1, parts + 1):
         for stop in range(part, n + 1):
             for start in range(part - 1, stop):
-                largest = max(best[part - 1][start], prefix[stop] - prefix[start])
+                largest = max(best[part - 1][start], costs[start, stop])
                 if largest < best[part][stop]:
                     best[part][stop], cut[part][stop] = largest, start
     sizes, stop = [], n

@@ -2,9 +2,63 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol, final, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+
+@final
+@dataclass(frozen=True)
+class Recompute:
+    """How a unit recomputes activations in its backward pass instead of keeping them.
+
+    ``segments`` cuts the body into so many runs of blocks of nearly equal length, all recomputed, and leaves the
+    auxiliary networks alone. None takes the runs that give the least live memory, of body and auxiliary networks, and
+    recomputes no more than that needs (``segments.plan_segments``).
+    """
+
+    segments: int | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Segment:
+    """Layers one after another; with ``recomputed`` only what enters them is kept for the backward pass.
+
+    ``copies``: the first layer changes its input in place, so it gets a copy.
+    """
+
+    layers: tuple[nn.Module, ...]
+    recomputed: bool = True
+    copies: bool = False
+
+    def __call__(self, *h: Tensor) -> Any:
+        """Apply the layers."""
+        out: Any = tuple(tensor.clone() for tensor in h) if self.copies else h
+        for layer in self.layers:
+            out = apply_layer(layer, out)
+        return out
+
+    def contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """What surrounds the first and the second forward pass."""
+        return nullcontext(), _Again(self.layers)
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A module whose forward pass is that of its ``stages``, one after another, so that it can be cut between them."""
+
+    def stages(self) -> list[nn.Module]:
+        """New modules that hold the same submodules. The next one takes as arguments what one returns in a tuple."""
+        ...
+
+
+def apply_layer(layer: nn.Module, h: Any) -> Any:
+    """A layer's output for a tensor, or for several in a tuple."""
+    return layer(*h) if isinstance(h, tuple) else layer(h)
 
 
 @contextmanager
@@ -24,25 +78,37 @@ def kept_buffers(modules: Sequence[nn.Module]) -> Iterator[None]:
             part._buffers.update(buffers)
 
 
-def forward_recomputed(layers: Sequence[nn.Module], h: Tensor, segments: int) -> Tensor:
-    """Apply ``layers`` in ``segments`` runs of nearly equal length; only the runs' inputs are kept for the backward."""
-    segments = max(1, min(segments, len(layers)))
-    size, larger = divmod(len(layers), segments)
-    start = 0
-    for index in range(segments):
-        stop = start + size + (index < larger)
-        part = list(layers[start:stop])
+@final
+class _Again:
+    """``kept_buffers`` for every time that a segment is recomputed: cascades come down through it several times."""
 
-        def run(x: Tensor, part: Sequence[nn.Module] = part) -> Tensor:
-            for layer in part:
-                x = layer(x)
-            return x
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self.modules = modules
+        self.entered: list[AbstractContextManager[None]] = []
 
-        def contexts(
-            part: Sequence[nn.Module] = part,
-        ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), kept_buffers(part)
+    def __enter__(self) -> None:
+        self.entered.append(kept_buffers(self.modules))
+        self.entered[-1].__enter__()
 
-        result: Tensor = checkpoint(run, h, use_reentrant=False, context_fn=contexts)
-        h, start = result, stop
-    return h
+    def __exit__(self, *error: Any) -> None:
+        self.entered.pop().__exit__(*error)
+
+
+def equal_segments(layers: Sequence[nn.Module], count: int) -> tuple[Segment, ...]:
+    """``layers`` in ``count`` runs whose lengths differ by at most one, the longer first; all recomputed."""
+    count = max(1, min(count, len(layers)))
+    size, longer = divmod(len(layers), count)
+    stops = [size * (index + 1) + min(index + 1, longer) for index in range(count)]
+    return tuple(Segment(tuple(layers[start:stop])) for start, stop in zip([0, *stops], stops, strict=False))
+
+
+def forward_segments(segments: Sequence[Segment], h: Tensor) -> Any:
+    """Apply the segments in order. What is drawn in them is drawn again, the same, when they are recomputed."""
+    out: Any = h
+    for segment in segments:
+        inputs = out if isinstance(out, tuple) else (out,)
+        if segment.recomputed and torch.is_grad_enabled():
+            out = checkpoint(segment, *inputs, use_reentrant=False, context_fn=segment.contexts)
+        else:
+            out = segment(*inputs)
+    return out

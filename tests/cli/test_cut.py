@@ -29,5 +29,5 @@ def test_methods_without_modules_are_compared_with_it(localgrad: Localgrad) -> N
 def test_help_says_what_it_is(localgrad: Localgrad) -> None:
     status, printed = localgrad("train", "digits.dgl", "--help")
     assert status == 0
-    assert "spans of as many blocks, or of as much computation" in " ".join(printed.split())
+    assert "spans of as many blocks, or of as much computation or memory" in " ".join(printed.split())
     assert "--cut" not in localgrad("train", "digits.backprop", "--help")[1]

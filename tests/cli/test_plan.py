@@ -57,6 +57,38 @@ def test_measuring(localgrad: Localgrad, tmp_path: Path) -> None:
     assert plan.measured and all(cost.seconds > 0 for cost in plan.costs)
 
 
+def test_what_fits_one_device(localgrad: Localgrad) -> None:
+    status, printed = localgrad(
+        "plan", "digits.dgl", "--layers", 14, "--batch-size", 64, "--memory", "4.5MiB", "--recompute", "false",
+        "--seed", 3,
+    )  # fmt: skip
+    assert status == 0, printed
+    lines = printed.splitlines()
+    assert lines[0] == "digits.dgl: resnet14, DGL, batch 64, float32"
+    assert lines[1].split() == ["modules", "depth", "recompute", "units", "live", "memory", "of", "backprop"]
+    assert lines[2].split()[:4] == ["1", "-", "no", "1"] and lines[2].endswith("1.000  too large")
+    fits = next(line for line in lines if line.startswith("fits 4.50 MiB: modules="))
+    modules = fits.partition("modules=")[2].partition(",")[0]
+    assert int(modules) > 1 and "recomputation is not needed" in fits
+    assert "time of a step: not measured; --measure times it here" in lines
+    assert lines[-1].startswith(f"localgrad train digits.dgl --layers 14 --batch-size 64 --seed 3 --modules {modules}")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--memory", "1kB"), "memory: nothing fits 1000.00 B. The smallest found takes"),
+        (("--memory", "much"), "memory: expected a number of bytes such as 4GiB or 500MB, got 'much'."),
+        (("--memory", "1GB", "--modules", 2), "--modules is what --memory finds: leave it out."),
+        (("--memory", "1GB", "--links", "1Gbit"), "--links is for a plan over processes: give --ranks as well."),
+        (("--memory", "1GB", "--accumulate", 2), "accumulate=2 keeps the gradients of all units"),
+        (("--memory", "1GB", "--runtime", "queued"), "without --ranks the plan is for one process, runtime sequential"),
+    ],
+)
+def test_what_cannot_be_fitted(refused, words, said: str) -> None:
+    assert said in refused("plan", "digits.backprop" if words[1] == "1kB" else "digits.dgl", "--layers", 8, *words)
+
+
 def test_a_run_that_would_be_refused(localgrad: Localgrad) -> None:
     status, printed = localgrad("plan", "digits.dgl", *SMALL, "--ranks", 1, "--accumulate", 2)
     assert status == 0, printed
@@ -66,7 +98,7 @@ def test_a_run_that_would_be_refused(localgrad: Localgrad) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "localgrad plan digits.dgl: --ranks must be given."),
+        ((), "give --ranks N for a plan over processes, or --memory 4GiB for what fits one device."),
         (("--ranks", 9), "9 ranks with 1 replica of every stage are 9 stages, but there are only 4 units"),
         (("--ranks", 2, "--memory", "1kB"), "nothing fits a memory limit of 1000.00 B per rank: unit"),
         (("--ranks", 2, "--memory", "much"), "memory: expected a number of bytes such as 4GiB or 500MB, got 'much'."),

@@ -9,13 +9,15 @@ import pytest
 
 from localgrad import Backbone, LocalNetwork, localize, methods
 from localgrad.method import Method
-from localgrad.methods import Lambdas
+from localgrad.methods import Lambdas, PairSelection, Running
 from localgrad.methods.reconstruction import Reconstruction
 
 from ..conftest import tiny_resnet
 
 LAMBDAS = Lambdas(first=(2, 0.5), last=(0.5, 1))
 DECODED = {"depth": 3, "reconstruction": Reconstruction(LAMBDAS)}
+EASY = PairSelection(Running(), 0.8, 0.8)
+EASY_BY_TEACHER = PairSelection(Running(), 0.8, 0.8, "decreasing", "teacher")
 CHOICES: dict[str, list[dict[str, Any]]] = {
     "DGL": [{}, {"head": "auglocal"}, {"head": "cnn"}, {"head": "1c2f"}, {"head": "gndgl-1c2f"}],
     "GNDGL": [
@@ -26,6 +28,12 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
         {"groups": 4, "fuse_groups": True},
         {"layerwise": True},
     ],
+    "DGSSL": [
+        {},
+        {"head": "0c2f", "batch_norm": False},
+        {"selection": EASY},
+        {"selection": EASY_BY_TEACHER},
+    ],
     "AugLocal": [{"depth": 3}, {"depth": 2, "tail": "strict", "selection": "conv3x3"}, DECODED],
     "InfoPro": [{"loss": "softmax", "lambdas": LAMBDAS}, {"loss": "contrast", "lambdas": LAMBDAS}],
     "MLAAN": [{}, {"leaps": False}, {"cascade": 1}, {"base": "dgl"}],
@@ -35,6 +43,7 @@ ONE_UNIT = {"Backprop", "Checkpointing"}
 # Cases with more than one neuron group; with one, every invariant holds.
 GROUPED = [f"GNDGL({words})" for words in ("", "False-False", "0.5-1c2f", "4-True", "True")]
 OWN = "neuron groups of a module step together and have blocks of their own; "
+UNLABELLED = [f"DGSSL({words})" for words in ("", "0c2f-False", str(EASY), str(EASY_BY_TEACHER))]
 NOT_FOR: dict[tuple[str, str], str] = {
     **{
         (case, invariant): OWN + reason
@@ -49,6 +58,26 @@ NOT_FOR: dict[tuple[str, str], str] = {
             "initial weights": "test_gndgl.py",
             "units": "test_gndgl.py",
         }.items()
+    },
+    ("Checkpointing", "recompute"): "it recomputes by itself; refused, tests/test_segments.py",
+    ("GNDGL(4-True)", "recompute"): "fused groups keep their activations; refused, tests/test_segments.py",
+    **{
+        (case, invariant): f"no labels, no classifier; {reason} methods/test_dgssl.py"
+        for case in UNLABELLED
+        for invariant, reason in {
+            "K=1 is backpropagation": "K=1 is SimCLR:",
+            "plain supervised objective": "by hand in",
+            "forward": "it gives features:",
+            "copies": "it has no head of classes:",
+            "meta device": "features:",
+            "one set of names": "nothing is named head:",
+            "initial weights": "those of the encoder:",
+        }.items()
+    },
+    **{
+        (f"DGSSL({case})", invariant): "rounding may move a pair over a threshold; by fixed ones in test_dgssl.py"
+        for case in (EASY, EASY_BY_TEACHER)
+        for invariant in ("memory format", "bfloat16", "float16")
     },
     ("GNDGL(4-True)", "randomness"): "blocks that draw cannot run fused; refused, runtime/test_fused.py",
     (f"AugLocal(3-{Reconstruction(LAMBDAS)})", "plain supervised objective"): "as InfoPro",

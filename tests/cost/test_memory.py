@@ -40,6 +40,14 @@ def test_memory_relative_to_backpropagation(backbone, method, modules: int | Non
     assert peak / measured(backbone, Backprop()).peak <= at_most
 
 
+@pytest.mark.parametrize(("precision", "at_most"), [("float32", 0.20), ("bfloat16", 0.11)])
+def test_memory_with_recomputation(precision: str, at_most: float) -> None:
+    """ResNet-32, K=16, AugLocal of depth 6; ResNet-110 is in docs/memory.md."""
+    with torch.device("meta"):
+        net = localize(resnet32(10), AugLocal(depth=6), 16, recompute=True)
+    assert memory(net, 1024, precision=precision).peak / measured(resnet32, Backprop()).peak <= at_most
+
+
 def test_backpropagation_by_hand() -> None:
     """ResNet-32, 1024 images: what every convolution and BatchNorm gives is kept; ReLU and addition are in place."""
     m = measured(resnet32, Backprop())

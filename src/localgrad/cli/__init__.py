@@ -6,7 +6,21 @@ from collections.abc import Callable, Sequence
 from localgrad.errors import LocalgradError, nearest
 from localgrad.version import VERSION
 
-VERBS = ("recipes", "train", "compare", "evaluate", "export", "cost", "audit", "plan", "simulate", "report")
+VERBS = (
+    "recipes",
+    "train",
+    "compare",
+    "evaluate",
+    "probe",
+    "cka",
+    "calibrate",
+    "export",
+    "cost",
+    "audit",
+    "plan",
+    "simulate",
+    "report",
+)
 
 
 RECIPE_VERBS = {
@@ -31,11 +45,15 @@ more.""",
 Which loss reaches the parameters of which unit, found by running a step; exit status 1 when that is not what the
 method declares. The options are those of `localgrad train RECIPE`; `localgrad audit RECIPE --help` shows them.""",
     "plan": """usage: localgrad plan RECIPE --ranks N [--links 1Gbit,20ms] [--devices fast:2,slow:6] [-o FILE] [options]
+       localgrad plan RECIPE --memory 4GiB [--batch-size N] [--measure] [options]
 
 Which of N processes hosts which unit, balanced by MACs or measured time within a memory limit; what is sent; predicted
 time, speed-ups and memory; and the break-even with a pipeline of backpropagation. `localgrad train RECIPE --runtime
 distributed --plan FILE` runs exactly the plan. The other options are those of `localgrad train RECIPE`; `localgrad plan
-RECIPE --help` shows all.""",
+RECIPE --help` shows all.
+
+Without --ranks: the fewest modules (and for AugLocal the deepest auxiliary networks) whose training step fits the
+memory of one device, whether that takes recomputation, and what it costs beside backpropagation.""",
     "simulate": """usage: localgrad simulate RECIPE --ranks N [--replicas D] [options]
        localgrad simulate PLAN.json [options]
 
@@ -97,6 +115,14 @@ def find_verb(word: str) -> Callable[[Sequence[str]], int]:
         from localgrad.cli import simulating  # noqa: PLC0415
 
         return simulating.simulate
+    if word in ("cka", "probe"):
+        from localgrad.cli import analysing  # noqa: PLC0415
+
+        return {"cka": analysing.cka, "probe": analysing.probe}[word]
+    if word == "calibrate":
+        from localgrad.cli import calibrating  # noqa: PLC0415
+
+        return calibrating.calibrate
     if word == "recipes":
         from localgrad.cli import listing  # noqa: PLC0415
 
@@ -121,6 +147,9 @@ Train PyTorch networks with local learning: every unit has its own loss, no grad
   train --resume RUN             continue a run from its last checkpoint, bit for bit
   compare RECIPE... [options]    train several recipes with several seeds, print one table
   evaluate RUN                   accuracy of a run on its test split, network and units
+  probe RUN                      how well the features of every block tell classes apart: linear probes, kNN
+  cka RUN RUN                    how alike the blocks of two runs are; the whole matrix with -o FILE
+  calibrate RUN -o FILE          how similar a SimCLR run finds pairs of views: thresholds for DGSSL-LLM
   export RUN -o FILE             the trained network alone, as safetensors
   cost RECIPE [options]          MACs, parameters and live memory beside backpropagation, without training
   cost --all                     the same of every method, side by side

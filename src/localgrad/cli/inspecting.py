@@ -55,6 +55,9 @@ def audit(words: Words) -> int:
     rows = 8
     images = torch.rand((rows, *run.backbone.image), generator=generator)
     labels = torch.randint(run.backbone.num_classes, (rows,), generator=generator)
-    found = run_audit(run.network(), Batch(x=images, y=labels, image=images))
+    net = run.network()
+    views = images.repeat_interleave(2, 0).lerp(torch.rand((2 * rows, *run.backbone.image), generator=generator), 0.3)
+    similarity = torch.rand((2 * rows, 2 * rows), generator=generator) if "pair_similarity" in net.needs else None
+    found = run_audit(net, Batch(x=images, y=labels, image=images, views=views, pair_similarity=similarity))
     print(found)
     return 0 if found.ok else 1

@@ -16,7 +16,7 @@ from localgrad.cli.runtimes import DISTRIBUTED, divide, runtime_from
 from localgrad.cli.words import Dashes, described, option, option_names, parameter_types
 from localgrad.errors import LocalgradError, RunError, nearest
 from localgrad.facts import plain
-from localgrad.partition import EqualBlocks, EqualMacs
+from localgrad.partition import EqualBlocks, EqualMacs, EqualMemory
 from localgrad.planning.plan_file import plan_problems, read_plan
 from localgrad.runtime.queued import Home
 from localgrad.train import Origin, Run
@@ -50,13 +50,17 @@ def run_settings(
     val_fraction: float | None = None,
     accumulate: int | None = None,
     workers: int | None = None,
+    compile: str | None = None,  # noqa: A002  (the field of a Run)
+    graph: bool | None = None,
+    streams: int | None = None,
     clip: float | None = None,
     reset_optimizer: bool | None = None,
     drop_last: bool | None = None,
     channels_last: bool | None = None,
+    recompute: bool | None = None,
     update: Literal["unit", "fused"] | None = None,
     init_from: Path | None = None,
-    cut: Literal["equal_blocks", "equal_macs"] | None = None,
+    cut: Literal["equal_blocks", "equal_macs", "equal_memory"] | None = None,
 ) -> None:
     """Settings of every run; what is not given stays as the recipe has it.
 
@@ -86,13 +90,17 @@ def run_settings(
         val_fraction: share of the training split held out; the best epoch is then chosen on it
         accumulate: parts that every batch is split into, gradients added up
         workers: CPU threads that step units at the same time, faster where units are small
+        compile: true, false or a backend of torch.compile; what cannot be compiled runs eagerly and is named
+        graph: capture a training step in a CUDA graph and replay it
+        streams: units that overlap on streams of the GPU
         clip: bound of the gradient norm of each unit
         reset_optimizer: forget momentum wherever the learning rate falls
         drop_last: leave the short last batch of every epoch out of training
         channels_last: memory format of images and weights
+        recompute: recompute activations in the backward pass where that saves memory
         update: one optimiser per unit (least memory) or one for all
         init_from: exported file, run folder or checkpoint to take the network's weights from
-        cut: where --modules cuts: spans of as many blocks, or of as much computation, instead of the papers' table
+        cut: where --modules cuts: spans of as many blocks, or of as much computation or memory, not the papers' table
     """
 
 
@@ -188,6 +196,8 @@ def make_run(reference: str, recipe: Recipe, values: Mapping[str, Any]) -> Run:
     chosen, settings = divide(settings)
     if "precision" in settings:
         settings["precision"] = Precision(settings["precision"])
+    if settings.get("compile") in ("true", "false"):
+        settings["compile"] = settings["compile"] == "true"
     if "cut" in settings:
         settings |= cut_evenly(settings.pop("cut"), run)
     run = replace(run, origin=origin, runtime=runtime_from(chosen, run.runtime), **settings)
@@ -211,11 +221,11 @@ def check_plan(path: Path, run: Run) -> None:
         raise RunError(problems)
 
 
-def cut_evenly(cut: Literal["equal_blocks", "equal_macs"], run: Run) -> dict[str, object]:
+def cut_evenly(cut: Literal["equal_blocks", "equal_macs", "equal_memory"], run: Run) -> dict[str, object]:
     """The fields of a Run that cut into its number of modules evenly. Raises LocalgradError when it has none."""
     if run.modules is None:
         raise LocalgradError(f"--cut {cut} cuts into as many spans as --modules says: give it.")
-    rule = {"equal_blocks": EqualBlocks, "equal_macs": EqualMacs}[cut]
+    rule = {"equal_blocks": EqualBlocks, "equal_macs": EqualMacs, "equal_memory": EqualMemory}[cut]
     return {"modules": None, "partition": rule(run.modules)}
 
 

@@ -5,10 +5,9 @@ from typing import Literal
 
 from localgrad import backbones
 from localgrad.cli.options import parse, plain_parser
-from localgrad.cli.tables import console, cost_legend, cost_rows
-from localgrad.cost import cost_table
+from localgrad.cli.tables import console, memory_legend, memory_rows
 from localgrad.errors import LocalgradError, nearest
-from localgrad.paper_tables import auglocal_flops, every_method, gndgl_speedups
+from localgrad.paper_tables import MEMORY_ROWS, auglocal_flops, gndgl_speedups, memories
 from localgrad.spec import Backbone
 
 Network = Literal["resnet32", "resnet110"]
@@ -18,10 +17,12 @@ NETWORKS: Mapping[Network, Callable[[], Backbone]] = {
 }
 
 USAGE = """usage: localgrad cost --all [--network resnet32|resnet110] [--modules K] [--batch-size N]
+                            [--rows "backprop; DGL (mlp-sr)"]
        localgrad cost --table gndgl
        localgrad cost --table auglocal [--network resnet32|resnet110] [--depths 5,6] [--taus 1,0.5]
 
---all: live memory and arithmetic of every method beside backpropagation and gradient checkpointing.
+--all: live memory and arithmetic of every method beside backpropagation, gradient checkpointing and an optimiser in
+the backward pass; as it is, recomputed, in bfloat16 and both. All rows take minutes.
 --table gndgl: GN-DGL's two tables of speed-ups. --table auglocal: AugLocal's FLOPs (multiply-accumulates of
 convolutions, linear layers, BatchNorm and pooling, network and auxiliary networks) by depth and tau, in 1e9."""
 
@@ -50,16 +51,18 @@ def every_cost(words: Sequence[str]) -> int:
     parser.add_argument("--network", type=Network, default="resnet32", help="CIFAR ResNet")
     parser.add_argument("--modules", type=int | None, help="K; one module per block by default")
     parser.add_argument("--batch_size", type=int, default=1024, help="images per step")
+    parser.add_argument("--rows", type=str | None, help="names of rows, with semicolons; all by default")
     values = parse(parser, words)
     backbone = NETWORKS[values["network"]]()
     modules = values["modules"] or len(backbone.blocks)
     batch = values["batch_size"]
-    rows = cost_table(every_method(backbone, modules), batch)
+    names = MEMORY_ROWS if values["rows"] is None else [name.strip() for name in values["rows"].split(";")]
+    rows = list(memories(backbone, modules, batch, names))
     out = console()
     image = "x".join(map(str, backbone.image))
-    title = f"{backbone.name}, K={modules}, images {image}, batch {batch}, float32, SGD with momentum, update per unit"
-    out.print(cost_rows(rows, title))
-    out.print(cost_legend(), highlight=False)
+    title = f"{backbone.name}, K={modules}, images {image}, batch {batch}, SGD with momentum, update per unit"
+    out.print(memory_rows(rows, title))
+    out.print(memory_legend(), highlight=False)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The verb that plans a distributed run: plan."""
+"""The verb that plans: a run over processes, or with --memory alone what fits one device."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from jsonargparse import ArgumentParser
 
+from localgrad.cli.fitting import fit_one_device
 from localgrad.cli.options import make_run, parse, recipe_parser, run_settings, split_recipe
 from localgrad.cli.recipes import find_recipe
 from localgrad.cli.words import option, parameter_types
@@ -65,6 +66,8 @@ def plan(words: Words) -> int:
     _add_own(parser)
     values = parse(parser, rest, {**OWN, **parameter_types(recipe, run_settings)})
     own = {name: values.pop(name) for name in OWN}
+    if own["ranks"] is None:
+        return fit_one_device(reference, recipe, values, rest, own)
     given = [name for name in CHOSEN_HERE if values[name] is not None]
     if given:
         raise LocalgradError(f"localgrad plan: {option(given[0])} says what a plan has to find: leave it out.")
@@ -130,12 +133,12 @@ def plan_of(run: Run, recipe: str, own: Mapping[str, Any]) -> Plan:
 
 
 def _add_own(parser: ArgumentParser) -> None:
-    parser.add_argument("--ranks", type=int, required=True, help="processes")
+    parser.add_argument("--ranks", type=int | None, help="processes; without it, --memory finds what fits one device")
     parser.add_argument("--links", type=str | None, help="bandwidth and latency between them, such as 1Gbit,20ms")
     parser.add_argument(
         "--devices", type=str | None, help="speeds and numbers, such as 1:2,0.25:6 or fast:2,slow:6 (1 and 0.5)"
     )
-    parser.add_argument("--memory", type=str | None, help="limit for each process, such as 4GiB")
+    parser.add_argument("--memory", type=str | None, help="limit for each process or device, such as 4GiB")
     parser.add_argument("--balance", type=OWN["balance"] | None, help="what is made equal; time with --measure")
     parser.add_argument("--measure", action="store_true", help="time real steps of every unit here, on one thread")
     parser.add_argument(

@@ -79,7 +79,7 @@ def _values(inline: str | None, figures: Sequence[tuple[object, str]]) -> str:
         return ", ".join(figure for _, figure in figures)
     told, before = list[str](), None
     if all(isinstance(value, int | float) for value, _ in figures):
-        figures = sorted(figures, key=lambda pair: float(str(pair[0])))
+        figures = sorted(figures, key=lambda pair: float(pair[0]))  # type: ignore[arg-type]
     for place, (value, figure) in enumerate(figures):
         word = "" if place and value == before else f"{'' if place else inline + '='}{written(value)} "
         told.append(f"{word}{figure}")

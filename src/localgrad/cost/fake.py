@@ -48,10 +48,7 @@ def image_of(net: LocalNetwork, image: Sequence[int] | None) -> Shape:
 
 
 def blank_batch(net: LocalNetwork, batch_size: int, image: Shape, channels_last: bool = False) -> Batch:
-    """A Batch of ``batch_size`` with the fields that the network's losses read, in whatever world is active.
-
-    Raises LocalgradError for a field whose shape cannot be known.
-    """
+    """A Batch of ``batch_size`` with the fields that the network's losses read, in whatever world is active."""
     dtype = next(net.parameters()).dtype
 
     def images(rows: int) -> Tensor:
@@ -59,14 +56,10 @@ def blank_batch(net: LocalNetwork, batch_size: int, image: Shape, channels_last:
         return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
     needs = net.needs
-    unknown = needs - {"y", "image", "views"}
-    if unknown:
-        raise LocalgradError(
-            f"cost: the method reads Batch.{', Batch.'.join(sorted(unknown))}, whose shape is known only in training."
-        )
     return Batch(
         x=images(batch_size),
         y=torch.empty(batch_size, dtype=torch.int64, device="cpu") if "y" in needs else None,
         image=images(batch_size) if "image" in needs else None,
         views=images(2 * batch_size) if "views" in needs else None,
+        pair_similarity=torch.empty((2 * batch_size,) * 2, device="cpu") if "pair_similarity" in needs else None,
     )

@@ -5,6 +5,8 @@ from localgrad.planning.balance import balanced as balanced
 from localgrad.planning.balance import default_placement as default_placement
 from localgrad.planning.costs import Costs as Costs
 from localgrad.planning.costs import unit_costs as unit_costs
+from localgrad.planning.fit import Fit as Fit
+from localgrad.planning.fit import fit as fit
 from localgrad.planning.links import Devices as Devices
 from localgrad.planning.links import parse_devices as parse_devices
 from localgrad.planning.links import parse_link as parse_link

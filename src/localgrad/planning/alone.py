@@ -76,6 +76,7 @@ def batch_of(net: LocalNetwork, unit: Unit, h_in: Tensor, make: Make) -> Batch:
         x=h_in,
         y=torch.zeros(rows, dtype=torch.int64, device=h_in.device) if "y" in needs else None,
         image=make(net.backbone.image, next(net.parameters()).dtype) if "image" in needs else None,
+        pair_similarity=torch.zeros((rows, rows), device=h_in.device) if "pair_similarity" in needs else None,
         step=0,
     )
 

@@ -18,7 +18,7 @@ _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _RATE = re.compile(rf"{_NUMBER}\s*([kKMGT]?)(bit|b|Byte|B)(?:/s|ps)?")
 _TIME = re.compile(rf"{_NUMBER}\s*(s|ms|us)")
-_SIZE = re.compile(rf"{_NUMBER}\s*([KMGT]i|[kKMGT]?)B")
+_SIZE = re.compile(rf"{_NUMBER}\s*(?:([KMGT]i|[kKMGT]?)B)?")
 _GROUP = re.compile(rf"(?:([A-Za-z]\w*)=)?(?:{_NUMBER}|([A-Za-z]\w*)):(\d+)")
 
 
@@ -90,14 +90,15 @@ def parse_devices(text: str) -> tuple[Devices, ...]:
 
 
 def parse_size(text: str) -> int:
-    """A number of bytes: ``4GiB``, ``500MB``. Raises LocalgradError for anything else, and for 0."""
+    """A number of bytes: ``4GiB``, ``500MB``, ``1000000``. Raises LocalgradError for anything else, and for 0."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise LocalgradError(
             f"memory: expected a number of bytes such as 4GiB or 500MB, got {text!r}. Units are B with k, M, G, T "
             "(powers of 1000) or Ki, Mi, Gi, Ti (powers of 1024) before it."
         )
-    factor = _BINARY.get(match[2]) or _DECIMAL[match[2].replace("K", "k")]
+    unit = match[2] or ""
+    factor = _BINARY.get(unit) or _DECIMAL[unit.replace("K", "k")]
     size = int(float(match[1]) * factor)
     if size == 0:
         raise LocalgradError(f"memory: the limit must be above 0, got {text!r}.")
