@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -65,6 +66,18 @@ def another_version() -> Iterator[None]:
     """As if another localgrad were installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(start, "VERSION", "0.0.1")
+        yield
+
+
+@contextmanager
+def no_group() -> Iterator[None]:
+    """This process reaches the meeting point, and nobody else."""
+
+    def refused(*_args: Any, **_keywords: Any) -> None:
+        raise RuntimeError("Gloo connectFullMesh failed with connection refused\nmore")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dist, "init_process_group", refused)
         yield
 
 
@@ -127,6 +140,7 @@ FAULTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "slow": slow,
     "version": another_version,
     "shape": another_shape,
+    "group": no_group,
     "CUDA memory": lambda: no_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore")),
     "CPU memory": lambda: no_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")),
     "Python memory": lambda: no_memory(MemoryError()),

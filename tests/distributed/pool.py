@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -16,11 +17,18 @@ from typing import Any, final
 from localgrad.distributed import Address
 
 PATIENCE = 90
+GROUP = "process group"
+"""The thread that makes a world's process group."""
 
 
 def serve(connection: Connection) -> None:
-    """What a process of the pool does: ``module:function`` with arguments, until there is none."""
+    """What a process of the pool does: ``module:function`` with arguments, until there is none.
+
+    It ends, and says so, when a task leaves its process group: after an error on a busy machine a connection may not
+    close in time, and nobody can make another group then.
+    """
     import torch
+    import torch.distributed as dist
 
     faulthandler.register(signal.SIGUSR1)
     torch.set_num_threads(1)
@@ -31,9 +39,13 @@ def serve(connection: Connection) -> None:
         reference, arguments = task
         module, _, name = reference.partition(":")
         try:
-            connection.send((True, getattr(importlib.import_module(module), name)(*arguments)))
+            answer = (True, getattr(importlib.import_module(module), name)(*arguments))
         except BaseException as error:  # noqa: BLE001 -- told to the test
-            connection.send((False, (type(error).__name__, str(error), traceback.format_exc())))
+            answer = (False, (type(error).__name__, str(error), traceback.format_exc()))
+        left = dist.is_initialized() or any(thread.name == GROUP for thread in threading.enumerate())
+        connection.send((*answer, left))
+        if left:
+            return
 
 
 def free_port() -> int:
@@ -100,8 +112,13 @@ class Pool:
         if not connection.poll(PATIENCE):
             self._start_again()
             raise TimeoutError(f"rank {rank} did not answer within {PATIENCE} s (alive: {process.is_alive()})")
-        answer: tuple[bool, Any] = connection.recv()
-        return answer
+        fine, value, left = connection.recv()
+        if left:
+            process.join(timeout=5)
+            process.kill()
+            connection.close()
+            self.members[rank] = start_member(multiprocessing.get_context("spawn"))
+        return fine, value
 
     def _start_again(self) -> None:
         """New processes in place of those that hang, which say where they do: one test fails, not all after it."""

@@ -1,5 +1,6 @@
 """What a user can get wrong, and what can go wrong in one process: all stop, and say why."""
 
+import re
 import shutil
 import signal
 import socket
@@ -145,6 +146,18 @@ def test_a_port_in_use(pool: Pool, tmp_path: Path) -> None:
             f"runtime distributed: rank 0 cannot listen at 127.0.0.1:{port}: the port is in use. Give another port "
             "(torchrun --master-port N, or --standalone on one machine)."
         )
+
+
+def test_a_process_that_reaches_nobody(pool: Pool, tmp_path: Path) -> None:
+    """The others hear it at once: making a process group would wait for days."""
+    first, second = errors(pool, 2, "dgl", tmp_path / "run", DistributedSpec(), False, {1: "group"})
+    assert re.fullmatch(
+        r"runtime distributed: rank 1 and the others meet at 127\.0\.0\.1:\d+, but cannot connect to each other: Gloo "
+        r"connectFullMesh failed with connection refused\. Each machine must be reachable under its own host name; else "
+        r"name the network interface that is \(GLOO_SOCKET_IFNAME, NCCL_SOCKET_IFNAME\)\.",
+        second,
+    )
+    assert first == f"rank 1 stopped: {second}"
 
 
 @pytest.mark.parametrize("silent", [0, 1])

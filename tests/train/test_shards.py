@@ -61,7 +61,8 @@ def test_units_of_every_method_own_everything_once(method: Method) -> None:
         backbone = backbone.changed_from
     alone = LocalNetwork(backbone, [unit.spec for unit in units], only=[last])
     assert own_state(alone, [last]).keys() == own_state(net, [last]).keys()
-    assert any(name.startswith(f"model.{net.backbone.head_name}.") for name in own_state(net, [last]))
+    classifier = any(name.startswith(f"model.{net.backbone.head_name}.") for name in own_state(net, [last]))
+    assert classifier == net.classifies
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])

@@ -57,16 +57,21 @@ class World:
         group = PrefixStore(f"{prefix}/group", client.clone())
         try:
             self.patiently(lambda: self._join(group), "process group")
-        except RuntimeError as error:
-            self.beat.stop()
-            raise LocalgradError(
-                f"runtime distributed: rank {self.rank} and the others meet at {address.host}:{address.port}, but "
-                f"cannot connect to each other: {first_line(error)}. Each machine must be reachable under its own "
-                "host name; else name the network interface that is (GLOO_SOCKET_IFNAME, NCCL_SOCKET_IFNAME)."
-            ) from error
-        except LocalgradError:
-            self.beat.stop()
-            raise
+        except BaseException as error:
+            # Nobody leaves this context, which has not been entered: the others hear here that this process goes.
+            if isinstance(error, LocalgradError) or not isinstance(error, Exception):
+                self._give_up(error)
+                raise
+            reason = self._unreachable(address, error)
+            self._give_up(reason)
+            raise reason from error
+
+    def _unreachable(self, address: Address, error: BaseException) -> LocalgradError:
+        return LocalgradError(
+            f"runtime distributed: rank {self.rank} and the others meet at {address.host}:{address.port}, but cannot "
+            f"connect to each other: {first_line(error)}. Each machine must be reachable under its own host name; else "
+            "name the network interface that is (GLOO_SOCKET_IFNAME, NCCL_SOCKET_IFNAME)."
+        )
 
     def _join(self, store: Store) -> None:
         dist.init_process_group(
@@ -89,10 +94,7 @@ class World:
         if error is None:
             self._part()
         else:
-            if not self.beat.alone:
-                self.fail(str(error) or type(error).__name__)
-                if self.keeps_store:
-                    time.sleep(4 * self.beat.interval)  # until the others have heard it
+            self._say(error)
             self._break()
         self.beat.stop()
         self.ask.end()
@@ -103,6 +105,18 @@ class World:
             ending = threading.Thread(target=dist.destroy_process_group, name="end", daemon=True)
             ending.start()
             ending.join(timeout=LOST_AFTER)
+
+    def _say(self, error: BaseException) -> None:
+        """Tell the others why this process stops, where somebody listens."""
+        if not self.beat.alone:
+            self.fail(str(error) or type(error).__name__)
+            if self.keeps_store:
+                time.sleep(4 * self.beat.interval)  # until the others have heard it
+
+    def _give_up(self, error: BaseException) -> None:
+        self._say(error)
+        self.beat.stop()
+        self.ask.end()
 
     def uses(self, peer: int, group: dist.ProcessGroup | None, thread: threading.Thread | None = None) -> None:
         """Remember a connection, and the thread that waits on it: an error here has to end both."""
