@@ -13,6 +13,7 @@ LEVELS = (
     {"ensemble", "errors", "heap", "in_backward", "partition_tables", "reported", "rng", "update", "version"},
     {"pooling", "spec"},
     {"blocks", "count", "data", "facts", "grouping", "losses", "recompute"},
+    {"forward_calls"},
     {"auxnets", "objective", "segments"},
     {"partition"},
     {"backbones"},

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from localgrad.count import weightless_copy
+from localgrad.forward_calls import Call, forward_calls, has_hooks, has_weights
 from localgrad.recompute import Recompute, Segment, Staged, apply_layer, equal_segments
 from localgrad.spec import Shape
 
@@ -32,7 +33,9 @@ class Piece:
     pass beside it and their output; ``again`` is their output, if that is kept, and so made a second time when they are
     recomputed; ``largest`` the largest tensor that enters or comes out, as large as its gradient.
     ``trailing`` layers only change the output in place, as a ReLU does: they need not be recomputed with the others.
-    ``chain`` counts the body (0) and the auxiliary networks. ``in_place``: the first layer changes what enters.
+    ``chain`` counts the body (0) and the auxiliary networks. ``in_place``: these or later layers change what enters, so
+    that only a copy of it could be recomputed from. ``passing`` is the part of ``entering`` that no layer keeps: it is
+    held only as the input of a recomputed segment.
     """
 
     layers: tuple[nn.Module, ...]
@@ -43,16 +46,21 @@ class Piece:
     largest: int
     chain: int = 0
     in_place: bool = False
+    passing: int = 0
 
 
 def layers_of(module: nn.Module) -> list[nn.Module]:
-    """The layers that ``module`` applies one after another: plain ``nn.Sequential``s without hooks are opened."""
-    hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-    if type(module) is nn.Sequential and not hooked:
+    """The layers that ``module`` applies one after another.
+
+    Plain ``nn.Sequential``s without hooks are opened, and other modules where ``forward_calls`` can.
+    """
+    if has_hooks(module) or isinstance(module, Call):
+        return [module]
+    if type(module) is nn.Sequential:
         return [layer for child in module for layer in layers_of(child)]
-    if isinstance(module, Staged) and not hooked:
+    if isinstance(module, Staged):
         return [layer for stage in module.stages() for layer in layers_of(stage)]
-    return [module]
+    return forward_calls(module)
 
 
 def _storages(value: Any) -> dict[int, torch.UntypedStorage]:
@@ -64,13 +72,13 @@ def _bytes(storages: dict[int, torch.UntypedStorage]) -> int:
     return sum(storage.nbytes() for storage in storages.values())
 
 
-def _versions(value: Any) -> list[int]:
-    return [leaf._version for leaf in tree_leaves(value)]
+def _versions(value: Any) -> list[tuple[Tensor, int]]:
+    return [(leaf, leaf._version) for leaf in tree_leaves(value)]
 
 
-def _has_weights(layer: nn.Module) -> bool:
-    """Whether a piece may begin at this layer: a norm has no weights, nor have biases."""
-    return any(parameter.ndim > 1 for parameter in layer.parameters())
+def _may_begin(layer: nn.Module) -> bool:
+    """Whether a piece may begin at this layer: one with weights, in a module that was opened also a norm."""
+    return has_weights(layer) or (isinstance(layer, Call) and next(layer.parameters(), None) is not None)
 
 
 @final
@@ -78,14 +86,18 @@ def _has_weights(layer: nn.Module) -> bool:
 class _Ran:
     """One layer's run on the meta device: storages that entered, came out, and were kept for the backward pass.
 
-    ``in_place``: it changed what entered; ``only``: and returned nothing else.
+    ``changed`` is what it changed in place of what entered; ``only``: and returned nothing else.
     """
 
     layer: nn.Module
     entering: dict[int, torch.UntypedStorage]
     out: dict[int, torch.UntypedStorage]
     kept: dict[int, torch.UntypedStorage]
-    in_place: bool
+    changed: dict[int, torch.UntypedStorage]
+
+    @property
+    def in_place(self) -> bool:
+        return bool(self.changed)
 
     @property
     def only(self) -> bool:
@@ -106,7 +118,8 @@ def run_layer(layer: nn.Module, h: Any) -> tuple[_Ran, Any]:
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         out = apply_layer(copied, h)
     kept = {key: storage for key, storage in kept.items() if key not in own}
-    return _Ran(layer, entering, _storages(out), kept, _versions(h) != versions), out
+    changed = _storages([leaf for leaf, version in versions if leaf._version != version])
+    return _Ran(layer, entering, _storages(out), kept, changed), out
 
 
 def pieces_of(module: nn.Module, shape: Shape, dtype: torch.dtype, chain: int = 0) -> tuple[list[Piece], Shape]:
@@ -116,12 +129,16 @@ def pieces_of(module: nn.Module, shape: Shape, dtype: torch.dtype, chain: int = 
     runs: list[list[_Ran]] = []
     for layer in layers_of(module):
         ran, h = run_layer(layer, h)
-        if not runs or (_has_weights(layer) and not ran.in_place):
+        if not runs or (_may_begin(layer) and not ran.in_place):
             runs.append([])
         runs[-1].append(ran)
     found, entered = list[Piece](), dict[int, torch.UntypedStorage]()
-    for run in runs:
-        found.append(_piece(run, entered, chain))
+    kept = {key for run in runs for ran in run for key in ran.kept}
+    for index, run in enumerate(runs):
+        changed = {key for later in runs[index:] for ran in later for key in ran.changed}
+        passing = {key: one for key, one in run[0].entering.items() if key not in entered and key not in kept}
+        copies = not changed.isdisjoint(run[0].entering)
+        found.append(replace(_piece(run, entered, chain), in_place=copies, passing=_bytes(passing)))
         entered |= run[0].entering
     return found, tuple(h.shape[1:]) if isinstance(h, Tensor) else ()
 
@@ -141,7 +158,6 @@ def _piece(run: Sequence[_Ran], entered: Mapping[int, torch.UntypedStorage], cha
         again=_bytes({key: one for key, one in outs.items() if key in kept}),
         largest=max(one.nbytes() for one in (enters | outs).values()),
         chain=chain,
-        in_place=run[0].in_place,
     )
 
 
@@ -182,26 +198,39 @@ class Tape:
     tail_from: int = 0
     output: int = 0
 
-    def run(self, start: int, stop: int) -> int:
-        """The most bytes that the pieces from start to stop keep and work with in their backward pass.
+    def runs(self, start: int) -> Iterator[tuple[int, int]]:
+        """For every stop behind ``start`` in turn, the most bytes that the pieces between hold on the way back.
 
-        With all inputs but the first: what one gives and the next reads is counted once. The backward pass of a piece
-        finds what later ones kept freed.
+        Without the input of the first: what one gives and the next reads is counted once. The backward pass of a piece
+        finds what later ones kept freed; the body's output is held.
         """
         before = most = 0
-        for index, piece in enumerate(self.pieces[start:stop], start):
-            before += piece.kept + (piece.entering if index > start else 0)
-            out = piece.again if index < stop - 1 else 0
-            most = max(most, before + out + 2 * piece.largest)
-        return most
+        for index, piece in enumerate(self.pieces[start:], start):
+            before += piece.kept + (piece.entering - piece.passing if index > start else 0)
+            own = before + 2 * piece.largest + (self.output if piece.chain == 0 else 0)
+            yield index + 1, max(most, own)
+            # Behind the body's last piece that is the body's output itself.
+            most = max(most, own + (piece.again if index != self.last_of_body else 0))
+
+    @property
+    def last_of_body(self) -> int:
+        """Index of the body's last piece; -1 without one."""
+        return sum(piece.chain == 0 for piece in self.pieces) - 1
 
     def kept_by(self, start: int, stop: int) -> int:
         """Bytes of the pieces from start to stop when nothing is recomputed."""
-        return self.entering(start) + self.run(start, stop) if start < stop else 0
+        if start == stop:
+            return 0
+        return self.entering(start) - self.pieces[start].passing + dict(self.runs(start))[stop]
 
     def entering(self, start: int) -> int:
         """Bytes of a segment's input, kept by it alone."""
         return self.pieces[start].entering
+
+    def may_start(self, start: int) -> bool:
+        """Whether a recomputed segment may begin here: only a chain begins with a copy of what enters."""
+        own = self.pieces[start]
+        return not own.in_place or start == 0 or self.pieces[start - 1].chain != own.chain
 
     def cheapest(self, limit: int) -> tuple[int, ...] | None:
         """Starts of the recomputed segments, then that of the tail, with the longest tail for which ``limit`` holds.
@@ -212,20 +241,20 @@ class Tape:
         # held[i]: the least bytes of inputs of segments before piece i; came[i]: where the last of them starts.
         held: list[int | None] = [0] + [None] * n
         came = [0] * (n + 1)
-        for stop in range(1, n + 1):
-            for start in range(stop):
-                before = held[start]
-                if before is None or self.pieces[start].chain != self.pieces[stop - 1].chain:
-                    continue
-                now = before + self.entering(start)
-                used = now + self.run(start, stop) + self.pieces[stop - 1].again
-                used += self.output if self.pieces[start].chain == 0 else 0
-                if used <= limit and (held[stop] is None or now < (held[stop] or 0)):
+        for start in range(n):
+            before = held[start]
+            if before is None or not self.may_start(start):
+                continue
+            now = before + self.entering(start)
+            for stop, own in self.runs(start):
+                last = self.pieces[stop - 1]
+                if last.chain != self.pieces[start].chain or now + own > limit:
+                    break
+                if now + own + last.again <= limit and (held[stop] is None or now < (held[stop] or 0)):
                     held[stop], came[stop] = now, start
         for tail in range(self.tail_from, n + 1):
             before = held[tail]
-            own = self.kept_by(tail, n)
-            if before is not None and before + own <= limit:
+            if before is not None and before + self.kept_by(tail, n) <= limit:
                 starts, at = [tail], tail
                 while at:
                     at = came[at]

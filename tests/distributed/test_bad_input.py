@@ -153,8 +153,8 @@ def test_a_process_that_reaches_nobody(pool: Pool, tmp_path: Path) -> None:
     first, second = errors(pool, 2, "dgl", tmp_path / "run", DistributedSpec(), False, {1: "group"})
     assert re.fullmatch(
         r"runtime distributed: rank 1 and the others meet at 127\.0\.0\.1:\d+, but cannot connect to each other: Gloo "
-        r"connectFullMesh failed with connection refused\. Each machine must be reachable under its own host name; else "
-        r"name the network interface that is \(GLOO_SOCKET_IFNAME, NCCL_SOCKET_IFNAME\)\.",
+        r"connectFullMesh failed with connection refused\. Each machine must be reachable under its own host name; "
+        r"else name the network interface that is \(GLOO_SOCKET_IFNAME, NCCL_SOCKET_IFNAME\)\.",
         second,
     )
     assert first == f"rank 1 stopped: {second}"
