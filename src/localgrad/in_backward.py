@@ -19,7 +19,7 @@ class InBackward:
     by itself (SGD, Adam), with the gradients of two neighbouring layers alive at most. What backpropagation can do to
     save gradients, as a baseline; units free theirs as soon as they have learnt anyway. Not with anything that looks at
     all gradients of a unit, or at the sum of several backward passes: clipping, float16, accumulation, one optimiser
-    for all units, cascades.
+    for all units, cascades, auxiliary networks that follow their own unit.
     """
 
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -27,9 +27,9 @@ class InBackward:
     def __call__(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """The optimiser of these parameters, which they call when their gradient has come."""
         made = self.optimizer(parameters)
-        for group in made.param_groups:
+        for place, group in enumerate(made.param_groups):
             for parameter in group["params"]:
-                _Step(made, group, parameter)
+                _Step(made, place, parameter)
         return made
 
 
@@ -37,8 +37,8 @@ class InBackward:
 class _Step:
     """What one parameter does with its gradient. It takes itself away when its optimiser is gone."""
 
-    def __init__(self, optimizer: Optimizer, group: dict[str, object], parameter: nn.Parameter) -> None:
-        self.optimizer, self.place = weakref.ref(optimizer), optimizer.param_groups.index(group)
+    def __init__(self, optimizer: Optimizer, place: int, parameter: nn.Parameter) -> None:
+        self.optimizer, self.place = weakref.ref(optimizer), place
         self.handle: RemovableHandle = parameter.register_post_accumulate_grad_hook(self)  # type: ignore[no-untyped-call]
 
     def __call__(self, parameter: Tensor) -> None:

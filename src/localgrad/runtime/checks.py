@@ -13,7 +13,7 @@ from localgrad.in_backward import InBackward
 from localgrad.network import LocalNetwork
 from localgrad.runtime.units import largest_reach
 from localgrad.spec import Batch, Shape
-from localgrad.unit import forward_units, spans
+from localgrad.unit import Unit, forward_units, spans
 from localgrad.update import Precision
 
 Mode = Literal["unit", "fused"]
@@ -72,6 +72,7 @@ def check_in_backward(
         f"accumulate={accumulate}": accumulate != 1,
         f"clip={clip}": clip is not None,
         "losses that go down several units": largest_reach(net.unit_list()) > 1,
+        "auxiliary networks that follow their own unit": any(map(follows_itself, net.unit_list())),
     }
     for setting, given in refused.items():
         if given:
@@ -79,6 +80,16 @@ def check_in_backward(
                 f"{who}: InBackward updates every parameter in the first backward pass that reaches it, so it cannot "
                 f"be used with {setting}. Leave one of the two out."
             )
+
+
+def follows_itself(unit: Unit) -> bool:
+    """Whether a part of an auxiliary network moves towards weights of its own unit, as they were before the step."""
+    span = unit.span
+    return any(
+        follow.rate is not None
+        and (follow.block is None or follow.other is not None or span.start <= follow.block < span.stop)
+        for follow in unit.spec.follows
+    )
 
 
 def check_engine(net: LocalNetwork, precision: Precision, workers: int) -> None:

@@ -85,6 +85,8 @@ class Compiler:
     def __init__(self, backend: str) -> None:
         self.backend = backend
         self.functions: dict[Kind, Function | None] = {}
+        self.apart: dict[tuple[Piece, Kind], Function | None] = {}
+        self.made = 0
         self.prepared: dict[object, int] = {}
         self.rows = 0
         self.reasons: list[str] = []
@@ -94,29 +96,53 @@ class Compiler:
         """The block of ``piece`` on ``h``: compiled; eagerly when that failed, or ``prepare`` saw nothing like it."""
         kind = (piece.structure, tuple(h.shape), h.stride(), h.dtype, h.requires_grad)
         if self.probing:
-            if kind not in self.functions:
-                self.functions[kind] = self.probe(piece, h)
+            self.try_kind(piece, kind, h)
             return piece.block(h)
         if kind not in self.functions and len(h) >= self.rows:
             self.functions[kind] = None
             self.tell(f"{piece.where}: {described(piece.block, h)} runs eagerly: the first step had no such input")
-        function = self.functions.get(kind)
+        function = self.apart.get((piece, kind), self.functions.get(kind))
         return piece.block(h) if function is None else function(piece.block, h)
 
-    def probe(self, piece: Piece, h: Tensor) -> Function | None:
-        """Compile a kind of block, forward and backward; None and a reason when that fails."""
-        function = compile_call(self.backend, len(self.functions))
-        leaf = h.detach().requires_grad_(h.requires_grad)
+    def try_kind(self, piece: Piece, kind: Kind, h: Tensor) -> None:
+        """Have ``piece`` on inputs such as ``h`` compiled, by the function of its kind where that takes it.
+
+        Blocks of a kind may differ in numbers that ``structure`` does not see. Torch compiles a function a few times
+        only and refuses the next one, which then gets a function of its own.
+        """
+        if kind not in self.functions:
+            self.functions[kind] = self.probe(piece, h, self.new_function())
+            return
+        shared = self.functions[kind]
+        if shared is None or (piece, kind) in self.apart:
+            return
         try:
-            outputs = [out for out in tree_leaves(function(piece.block, leaf)) if out.requires_grad]
-            wanted = [weight for weight in (*piece.block.parameters(), leaf) if weight.requires_grad]
-            if outputs and wanted:
-                zeros = [torch.zeros_like(out) for out in outputs]
-                torch.autograd.grad(outputs, wanted, zeros, allow_unused=True)
+            self.differentiate(piece, h, shared)
+        except Exception:  # noqa: BLE001  (whatever a compiler raises, the block is tried alone)
+            self.apart[piece, kind] = self.probe(piece, h, self.new_function())
+
+    def new_function(self) -> Function:
+        """``call``, not yet compiled."""
+        self.made += 1
+        return compile_call(self.backend, self.made - 1)
+
+    def probe(self, piece: Piece, h: Tensor, function: Function) -> Function | None:
+        """``function`` when it compiles the block, forward and backward; None and a reason when that fails."""
+        try:
+            self.differentiate(piece, h, function)
         except Exception as error:  # noqa: BLE001  (whatever a compiler raises, the block runs without it)
             self.tell(f"{piece.where}: {described(piece.block, h)} runs eagerly: {short(error)}")
             return None
         return function
+
+    def differentiate(self, piece: Piece, h: Tensor, function: Function) -> None:
+        """Run the block through ``function``, forward and backward; no gradient is kept."""
+        leaf = h.detach().requires_grad_(h.requires_grad)
+        outputs = [out for out in tree_leaves(function(piece.block, leaf)) if out.requires_grad]
+        wanted = [weight for weight in (*piece.block.parameters(), leaf) if weight.requires_grad]
+        if outputs and wanted:
+            zeros = [torch.zeros_like(out) for out in outputs]
+            torch.autograd.grad(outputs, wanted, zeros, allow_unused=True)
 
     def tell(self, reason: str) -> None:
         """Note why something runs eagerly, and warn."""
@@ -145,7 +171,7 @@ class Compiler:
                     features = [unit(h) for unit in members]
                     for unit, own in zip(members, features, strict=True):
                         top = own.detach().requires_grad_(own.requires_grad)
-                        given = {"input": h.detach(), **vars(batch)} if unit.asks else None
+                        given = {"h_in": h.detach(), **vars(batch)} if unit.asks else None
                         unit.outputs(top, features, given)
                     h = features[0] if len(features) == 1 else torch.cat(features, 1)
         finally:

@@ -82,7 +82,7 @@ def drawing_unit(units: Sequence[Unit], batch: Batch) -> str | None:
             # A foreign body may change its input in place.
             features = [unit(h.clone()) for unit in members]
             for unit, own in zip(members, features, strict=True):
-                given = {"input": h, **vars(batch)} if unit.asks else None
+                given = {"h_in": h, **vars(batch)} if unit.asks else None
                 outputs = unit.outputs(own, features, given)
                 if not unit.spec.shares_outputs:
                     unit.losses(outputs, batch)
