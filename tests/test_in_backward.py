@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from localgrad import LocalgradError, Sequential, cost, localize
+from localgrad import LocalgradError, Sequential, cost, equal_blocks, localize
 from localgrad.in_backward import InBackward
-from localgrad.methods import DGL, MLAAN, Backprop
+from localgrad.methods import DGL, DGSSL, MLAAN, Backprop
+from localgrad.methods.dgssl_selection import PairSelection
 
 from .conftest import changed, copy_of, random_batch, sgd, tiny_resnet, with_dropout
 
@@ -56,6 +57,15 @@ def test_settings_per_group_are_kept() -> None:
     assert [group["lr"] for group in made.param_groups] == [0.1, 0.5]
 
 
+def test_groups_of_equal_length() -> None:
+    """Their tensors are never compared with each other."""
+    first, second = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    made = InBackward(lambda _: torch.optim.SGD([{"params": [first]}, {"params": [second], "lr": 0.5}], lr=0.1))([])
+    (first.sum() + second.sum()).backward()
+    assert (first.tolist(), second.tolist()) == ([pytest.approx(0.9)] * 2, [0.5] * 3)
+    assert len(made.param_groups) == 2
+
+
 def test_nothing_is_left_of_an_optimizer_that_is_gone() -> None:
     weight = nn.Parameter(torch.ones(1))
     InBackward(sgd)([weight])
@@ -82,3 +92,11 @@ def test_what_is_refused(keywords: dict, named: str) -> None:
 def test_cascades_are_refused() -> None:
     with pytest.raises(LocalgradError, match="cannot be used with losses that go down several units"):
         Sequential(localize(tiny_resnet(), MLAAN(), 7), InBackward(sgd))
+
+
+def test_a_teacher_of_its_own_unit_is_refused() -> None:
+    """It follows the weights from before the step, and these are gone when the backward pass ends."""
+    method = DGSSL(selection=PairSelection(similarity="teacher"))
+    net = localize(tiny_resnet(8), method, partition=equal_blocks(2))
+    with pytest.raises(LocalgradError, match="cannot be used with auxiliary networks that follow their own unit"):
+        Sequential(net, InBackward(sgd))

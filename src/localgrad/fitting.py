@@ -39,7 +39,8 @@ def localize(
     ``modules=K`` takes the papers' table for this network (or says which Ks there are), equal MACs for a foreign one;
     ``partition`` takes any cut or explicit spans instead.
     ``cuts`` names the borders: a unit ends behind each of these submodules (blocks of a Backbone), in any order, so
-    there is one unit more than names; of a foreign network any submodule behind which exactly one tensor is alive.
+    there is one unit more than names (AugLocal then joins its last ``depth``); of a foreign network any submodule
+    behind which exactly one tensor is alive.
     ``groups=G`` cuts the modules into G neuron groups, where the method takes them (GNDGL).
     Initial weights are a function of ``seed`` and the names of blocks; a foreign network keeps its own.
     ``recompute=True`` recomputes activations in the backward pass where that lowers the live memory of a step: same
@@ -47,8 +48,9 @@ def localize(
 
     ``modules="auto"`` takes the fewest modules whose training step with ``batch_size`` samples stays below ``memory``
     of live bytes ("4GiB", "500MB" or a number of bytes), with ``precision`` and SGD with momentum: one module is
-    backpropagation, more cut more. ``recompute=None`` then recomputes if the cut fits so only. ``planning.fit`` says
-    what is tried and assumed; a search takes several seconds.
+    backpropagation, more cut more. ``recompute=None`` then recomputes if the cut fits so only, and AugLocal gets a
+    smaller depth where its own fits with no cut. ``planning.fit`` says what is tried and assumed; a search takes
+    several seconds.
 
     Raises LocalgradError when the network cannot be cut, the cut does not fit the network or the method, the method
     cannot recompute, or nothing fits the memory.

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import StepLR
+from torch.utils.data import DataLoader, TensorDataset
 
 from localgrad import Batch, LocalgradError, Sequential, localize
 from localgrad.adapters.lightning import LocalLearning, LocalLightningModule
@@ -162,3 +163,10 @@ def test_refused(tmp_path: Path) -> None:
     module = LocalLightningModule(localize(BACKBONE, DGL()), sgd)
     with pytest.raises(LocalgradError, match=r"got LocalNetwork\..* is trained by LocalLightningModule"):
         fit(module, callback(attribute="net"))
+
+
+def test_a_last_batch_of_one_image(tmp_path: Path) -> None:
+    images, labels = torch.randn(5, 3, 8, 8), torch.arange(5) % 4
+    short = DataLoader(TensorDataset(images, labels), batch_size=4)
+    with pytest.raises(LocalgradError, match="has a BatchNorm that sees a single value per channel"):
+        trainer(tmp_path, callbacks=[callback()]).fit(Lit(), short)

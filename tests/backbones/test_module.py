@@ -302,3 +302,11 @@ def test_what_the_user_gave_wrong() -> None:
 def test_localgrad_imports_neither_timm_nor_torchvision() -> None:
     code = "import sys, localgrad; sys.exit(bool({'timm', 'torchvision'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_weights_of_another_dtype_than_auxiliary_networks(dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(64, 10)).to(dtype)
+    named = rf"'0\.weight' of Sequential is {dtype}, and .* made in torch\.float32"
+    with pytest.raises(lg.LocalgradError, match=named):
+        lg.localize(model, lg.methods.DGL(), 2, example=torch.zeros(2, 3, 4, 4, dtype=dtype))

@@ -15,7 +15,8 @@ from torch._dynamo.utils import counters
 
 from localgrad import Backbone, LocalgradError, LocalNetwork, Sequential, equal_blocks, localize
 from localgrad.blocks import ConvBNReLU, PooledLinear
-from localgrad.methods import DGL, GNDGL, MLAAN, AugLocal
+from localgrad.methods import DGL, DGSSL, GNDGL, MLAAN, AugLocal
+from localgrad.methods.dgssl_selection import PairSelection
 from localgrad.runtime.compiled import CompileWarning, Piece, compiled_units
 from localgrad.spec import Shape
 
@@ -206,6 +207,44 @@ def test_what_cannot_be_compiled_runs_eagerly_and_is_said_once() -> None:
     (reason,) = loop.reasons
     assert re.match(r"unit 'c': Branches on \(8, 8, 8, 8\) runs eagerly: \w+: .+", reason)
     assert [str(warning.message) for warning in warned] == [f"compile='eager': {reason}"]
+
+
+class Scaled(nn.Module):
+    """A number that neither its text nor its weights show, as in NFNets."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 1)
+        self.scale = scale
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h + self.scale * torch.relu(self.conv(h))
+
+
+def test_more_variants_of_a_kind_than_torch_compiles_of_one_function() -> None:
+    def scaled() -> LocalNetwork:
+        torch.manual_seed(0)
+        blocks = [Scaled(0.1 * (1 + place)) for place in range(10)]
+        model = nn.Sequential(nn.Conv2d(3, 4, 1), *blocks, nn.Flatten(), nn.Linear(64, 10))
+        return localize(model, SMALL, 2, example=torch.zeros(2, 3, 4, 4))
+
+    one, other = scaled(), scaled()
+    _, losses = steps(one)
+    loop, compiled = steps(other, compile="eager")
+    assert compiled == losses
+    assert equal(one, other)
+    assert loop.reasons == () and loop.compiler.apart
+
+
+def test_networks_that_read_the_input_of_their_unit() -> None:
+    def teacher() -> LocalNetwork:
+        return made(DGSSL(selection=PairSelection(similarity="teacher")), tiny_resnet(8))
+
+    one, other = teacher(), teacher()
+    batch = replace(random_batch(one.backbone), views=torch.cat([random_batch(one.backbone, seed=s).x for s in (1, 2)]))
+    loops = [Sequential(one, sgd), Sequential(other, sgd, compile="eager")]
+    assert loops[0].step(batch).losses == loops[1].step(batch).losses
+    assert equal(one, other)
 
 
 def broken_backward(graph: Any, inputs: Any) -> Any:

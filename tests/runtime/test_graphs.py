@@ -188,6 +188,21 @@ def test_optimisers_of_the_host_are_refused() -> None:
     assert [optimizer.param_groups[0].get("capturable") for optimizer in made] == [None, True, True]
 
 
+def test_an_optimiser_loaded_from_an_eager_run_is_captured_too() -> None:
+    """Loading brings the settings along: Adam would count steps on the host."""
+    eager = Sequential(made(), Adam(lr=0.01))
+    batch = random_batch(eager.net.backbone)
+    eager.step(batch)
+    loop, device = graphed(made(), Adam(lr=0.01))
+    for own, theirs in zip(loop.optimizers, eager.optimizers, strict=True):
+        own.load_state_dict(theirs.state_dict())
+        assert not own.param_groups[0]["capturable"]
+    for _ in range(WARM_UP + 1):
+        loop.step(batch)
+    assert device.calls == ["warm"] * WARM_UP + ["capture", "replay"]
+    assert all(group["capturable"] for own in loop.optimizers for group in own.param_groups)
+
+
 def test_static_batches() -> None:
     """A copy has tensors of its own in the same memory format; copying into it leaves the other fields."""
     batch = random_batch(tiny_resnet(8))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from localgrad.backbones.atoms import block_name, find_atoms, first_call, group_atoms
@@ -38,6 +39,7 @@ def wrap_and_cut(model: nn.Module, example: Tensor, cuts: Sequence[str] = ()) ->
     if not isinstance(example, Tensor) or example.ndim < 2:
         got = f"shape {tuple(example.shape)}" if isinstance(example, Tensor) else type(example).__name__
         raise LocalgradError(f"localize: example must be a batch, a tensor of shape (B, C, H, W), got {got}.")
+    check_weights(model)
     cuts = check_cuts(cuts)
     check_paths(model, cuts)
     whole = type(model) is nn.Sequential and not any("." in cut for cut in cuts)
@@ -45,6 +47,18 @@ def wrap_and_cut(model: nn.Module, example: Tensor, cuts: Sequence[str] = ()) ->
     if whole and not cuts and len(found[0].blocks) < 2:
         return _wrap(model, trace(model, example), example, cuts)
     return found
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise LocalgradError unless weights have the dtype that auxiliary networks will have, torch's default."""
+    usual = torch.get_default_dtype()
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and weight.dtype != usual:
+            raise LocalgradError(
+                f"localize: {name!r} of {type(model).__name__} is {weight.dtype}, and auxiliary networks are made in "
+                f"{usual}. Give the network in {usual} (model.to({usual})) and convert what localize returns, "
+                "net.to(dtype); to train in bfloat16, keep float32 weights and take Sequential(precision='bfloat16')."
+            )
 
 
 def _wrap(model: nn.Module, traced: Traced, example: Tensor, cuts: Sequence[str]) -> tuple[Backbone, Partition]:

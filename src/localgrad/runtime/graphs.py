@@ -96,9 +96,13 @@ def make_capturable(optimizers: Sequence[Optimizer]) -> None:
     """
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            if "capturable" in group:
+            if group.get("capturable") is False:
                 group["capturable"] = True
-            elif not group.get("fused"):
+                for weight in group["params"]:  # a count of steps, loaded, may lie on the host
+                    step = optimizer.state.get(weight, {}).get("step")
+                    if isinstance(step, Tensor):
+                        optimizer.state[weight]["step"] = step.to(weight.device)
+            elif "capturable" not in group and not group.get("fused"):
                 raise LocalgradError(
                     f"Sequential: graph=True needs optimisers that step on the GPU alone, and "
                     f"{type(optimizer).__name__} reads its learning rate on the host. Give fused=True where the "
@@ -180,6 +184,7 @@ class GraphedStep:
 
     def __call__(self, batch: Batch) -> dict[int, Terms]:
         """Train on a batch; the loss terms are the caller's own."""
+        make_capturable(self.optimizers)  # the state of an optimiser that was not may have been loaded
         self.keep_rates()
         kind = signature(batch)
         if kind != self.kind:

@@ -58,12 +58,12 @@ class Sequential:
     defaults to the network's. A step trains: a network in evaluation mode is put back into training mode.
 
     ``compile`` runs the blocks of units through torch.compile, True by inductor, or by the backend it names
-    (``compiled.py``): equal to eager to rounding, random draws included. The first step compiles, every kind of block
-    once. What cannot be compiled runs eagerly, with a CompileWarning; ``reasons`` lists all that does. Smaller batches
-    than those before, such as the last one of an epoch, run eagerly. On a GPU ``graph=True`` captures the fourth step
-    in a CUDA graph and replays it from there on (``graphs.py``), and ``streams=N`` lets N units overlap
-    (``streams.py``), best both together. A graph takes no unit that draws random numbers, and sets the learning rate of
-    an optimiser as a tensor.
+    (``compiled.py``): equal to eager to rounding, random draws included; meant for a GPU, on the CPU it is slower. The
+    first step compiles, every kind of block once. What cannot be compiled runs eagerly, with a CompileWarning;
+    ``reasons`` lists all that does. Smaller batches than those before, such as the last one of an epoch, run eagerly.
+    On a GPU ``graph=True`` captures the fourth step in a CUDA graph and replays it from there on (``graphs.py``), and
+    ``streams=N`` lets N units overlap (``streams.py``), best both together. A graph takes no unit that draws random
+    numbers, and sets the learning rate of an optimiser as a tensor.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from localgrad.errors import LocalgradError
 from localgrad.method import Method
 from localgrad.network import LocalNetwork, localize
 from localgrad.partition import Cut
-from localgrad.runtime.checks import check_batch
+from localgrad.runtime.checks import check_batch, check_single_row
 from localgrad.runtime.units import step_units
 from localgrad.spec import Batch, Partition
 from localgrad.update import OptimizerUpdate, Part
@@ -165,6 +165,8 @@ class _Steps:
         made: Batch = self.to_batch(batch)
         made = replace(made, step=self.trainer.global_step, epoch=self.trainer.current_epoch)
         check_batch(self.net, made, self.updates[0].precision)
+        if len(made.x) == 1:
+            check_single_row(self.net, tuple(made.x.shape[1:]))
         with engine_region(self.pl_module.device):
             terms = step_units(self.net.unit_list(), self.updates, made, Part(index, 1 / parts, last))
         losses = named_losses(self.net, terms)
