@@ -74,3 +74,13 @@ def test_weightless_copy_keeps_the_structure_and_no_weight() -> None:
     assert {id(p) for p in copied.units.parameters()} == {id(p) for p in copied.parameters()}
     assert next(copied.parameters()).is_contiguous(memory_format=torch.channels_last)
     assert not first.is_meta
+
+
+def test_batch_norm_over_all_batches_runs_without_values() -> None:
+    """It would ask for the number of batches, which the meta device does not have."""
+    layer = nn.BatchNorm2d(4, momentum=None)
+    copied = weightless_copy(nn.Sequential(layer), "meta").train()
+    assert copied(torch.empty(2, 4, 3, 3, device="meta")).shape == (2, 4, 3, 3)
+    assert layer.momentum is None
+    real = weightless_copy(layer, "cpu")
+    assert real.momentum is None

@@ -80,7 +80,8 @@ def weightless_copy(module: M, device: torch.device | str, *, channels_last: boo
     """A deep copy with new, uninitialised parameters and buffers on ``device``: the structure without the weights.
 
     No weight is read or copied; shapes, strides, dtypes and ``requires_grad`` are kept, gradients are not.
-    ``channels_last`` lays tensors of four axes out in that format.
+    ``channels_last`` lays tensors of four axes out in that format. On the meta device a BatchNorm that averages over
+    all batches (``momentum=None``) averages over the last ones: it would ask for the count of batches, a value.
     """
     # `units` of a LocalNetwork are views past nn.Module's registration: what they hold beside its own is copied too.
     views = vars(module).get("units", module)
@@ -90,7 +91,12 @@ def weightless_copy(module: M, device: torch.device | str, *, channels_last: boo
             memo[id(parameter)] = nn.Parameter(_unfilled(parameter, device, channels_last), parameter.requires_grad)
         for buffer in own.buffers():
             memo[id(buffer)] = _unfilled(buffer, device, channels_last)
-    return copy.deepcopy(module, memo)
+    copied = copy.deepcopy(module, memo)
+    if torch.device(device).type == "meta":
+        for part in copied.modules():
+            if isinstance(part, nn.modules.batchnorm._NormBase) and part.momentum is None:
+                part.momentum = 0.1
+    return copied
 
 
 def _unfilled(tensor: Tensor, device: torch.device | str, channels_last: bool) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from localgrad import cost, network
-from localgrad.errors import LocalgradError
+from localgrad.errors import LocalgradError, nearest
 from localgrad.method import Method, regrouped
 from localgrad.methods import Backprop
 from localgrad.network import LocalNetwork
@@ -104,6 +104,8 @@ def fit_memory(
         raise LocalgradError(f"localize: method must be a value such as methods.DGL(), got {method!r}.")
     if type(batch_size) is not int or batch_size < 1:
         raise LocalgradError(f"localize: batch_size must be a whole number of at least 1, got {batch_size!r}.")
+    if precision not in tuple(Precision):
+        raise LocalgradError(f"localize: precision {str(precision)!r} is unknown. {nearest(str(precision), Precision)}")
     if recompute not in (None, True, False):
         raise LocalgradError(f"localize: recompute must be True, False or None, got {recompute!r}.")
 

@@ -143,6 +143,10 @@ def test_limits() -> None:
         ),
         ({"modules": "auto", "memory": "1GB", "batch_size": 0}, r"batch_size must be a whole number of at least 1"),
         ({"modules": "auto", "memory": "1GB", "batch_size": 4, "recompute": "no"}, r"recompute must be True, False or"),
+        (
+            {"modules": "auto", "memory": "1GB", "batch_size": 4, "precision": "bf16"},
+            r"precision 'bf16' is unknown\. .*bfloat16",
+        ),
         ({"modules": "four"}, r"modules must be a whole number, got 'four'\."),
     ],
 )
