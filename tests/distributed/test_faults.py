@@ -159,9 +159,6 @@ def test_a_signal_to_the_launcher(
     assert "give --processes N without torchrun, or train in this one process with --runtime sequential." in text
     assert main(["train", "--resume", str(copy), "--runtime", "sequential"]) == 0
     assert same(copy, expected) == []
-    again = launched("--resume", str(folder), "--processes", "2")
-    assert again.wait() == 0, again.printed
-    assert same(folder, expected) == []
 
 
 def test_an_error_ends_all_with_one_line_each(launched: Callable[..., Launched], tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from localgrad.paper_tables import auglocal_flops, every_method
 def test_all_methods_are_there() -> None:
     nets = every_method(lg.backbones.resnet32(), 8)
     assert next(iter(nets)) == "backprop"
-    for method in lg.methods.__all__:
+    # Without labels a step reads two views of every image: not to be compared with the others.
+    for method in set(lg.methods.__all__) - {"DGSSL"}:
         known = {"Backprop": "backprop", "Checkpointing": "checkpointing", "GNDGL": "GN-DGL"}
         assert any(name.startswith(known.get(method, method)) for name in nets), method
     assert all(parameter.is_meta for net in nets.values() for parameter in net.parameters())
