@@ -16,7 +16,6 @@ It needs torch, numpy, torchvision (ResNet-50 only) and what localgrad itself ne
 """
 
 import argparse
-import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +65,6 @@ def main() -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
-    logging.getLogger("localgrad").setLevel(logging.ERROR)
     return run(rows, device, options)
 
 

@@ -1,5 +1,6 @@
 """Small networks, batches and optimisers that the tests share."""
 
+import gc
 import multiprocessing
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -88,6 +89,17 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
 def child_processes() -> list[Any]:
     """Processes that this one has started, without the pool of ranks."""
     return [child for child in multiprocessing.active_children() if child.name != "rank of the pool"]
+
+
+def pytest_collection_finish() -> None:
+    """Modules and collected tests stay to the end: the garbage collector need not look through them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """What was frozen can go at the end, as without."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
