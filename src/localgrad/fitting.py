@@ -1,5 +1,6 @@
 """``localize``, which also finds the number of modules by the memory there is."""
 
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,6 +16,8 @@ from localgrad.partition import Cut
 from localgrad.planning.fit import Fit, fit, partition_of
 from localgrad.spec import Backbone, Partition
 from localgrad.update import Precision
+
+_log = logging.getLogger("localgrad")
 
 
 def localize(
@@ -49,8 +52,8 @@ def localize(
     ``modules="auto"`` takes the fewest modules whose training step with ``batch_size`` samples stays below ``memory``
     of live bytes ("4GiB", "500MB" or a number of bytes), with ``precision`` and SGD with momentum: one module is
     backpropagation, more cut more. ``recompute=None`` then recomputes if the cut fits so only, and AugLocal gets a
-    smaller depth where its own fits with no cut. ``planning.fit`` says what is tried and assumed; a search takes
-    several seconds.
+    smaller depth where its own fits with no cut, which the log of "localgrad" says. ``planning.fit`` says what is tried
+    and assumed; a search takes several seconds.
 
     Raises LocalgradError when the network cannot be cut, the cut does not fit the network or the method, the method
     cannot recompute, or nothing fits the memory.
@@ -79,6 +82,14 @@ def localize(
     backbone = backbone_of(model, example)
     found = fit_memory(backbone, method, memory, batch_size, groups=groups, recompute=recompute, precision=precision)
     choice = found.chosen.choice
+    if choice.method != regrouped(method, groups):
+        _log.warning(
+            "localize: modules='auto' takes %r in %s modules; with %r no cut stays below memory=%s.",
+            choice.method,
+            choice.modules,
+            method,
+            memory,
+        )
     spans = partition_of(backbone, choice.method, choice.modules)
     return network.localize(backbone, choice.method, partition=spans, seed=seed, recompute=choice.recompute)
 

@@ -1,6 +1,7 @@
 """What fits one device: the search by a made-up memory, and real counts of small networks."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -56,6 +57,15 @@ def test_depth_is_kept_as_long_as_a_cut_fits() -> None:
     assert "leaves no local unit" in next(one.refused for one in found.tried if one.choice.modules == 2)
     found = fit(NETWORK, AugLocal(depth=3), 359, Counted(), recompute=False)
     assert (found.chosen.choice.modules, found.chosen.choice.method) == (10, AugLocal(depth=2))
+
+
+def test_a_smaller_depth_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(cost, "memory", lambda net, *_, **__: SimpleNamespace(peak=Counted()(net)))
+    deep, less = AugLocal(depth=3), AugLocal(depth=2)
+    text = f"localize: modules='auto' takes {less!r} in 10 modules; with {deep!r} no cut stays below memory=359."
+    for limit, said in ((360, []), (359, [text])):
+        localize(NETWORK, deep, "auto", memory=limit, batch_size=4, recompute=False)
+        assert caplog.messages == said
 
 
 def test_what_cannot_recompute() -> None:

@@ -34,7 +34,7 @@ def convolutions_only() -> Backbone:
     return replace(found, blocks=found.blocks[:-1], block_names=found.block_names[:-1], head=head)
 
 
-def compare(nets: list[LocalNetwork], *, steps: int = 3, **settings) -> None:
+def assert_fused_equals_apart(nets: list[LocalNetwork], *, steps: int = 3, **settings) -> None:
     """Losses, weights, buffers and predictions of groups on their own and fused, after ``steps``."""
     before, backbone = copy_of(nets[0]), nets[0].backbone
     assert all(torch.equal(value, nets[1].state_dict()[name]) for name, value in before.items())
@@ -63,11 +63,11 @@ def pair(backbone: Backbone, **options) -> list[LocalNetwork]:
 @pytest.mark.parametrize("options", CHOICES, ids=str)
 @pytest.mark.parametrize("groups", [2, 3, 6])
 def test_layerwise_vgg6a(groups: int, options, dropout: float) -> None:
-    compare(pair(small_vgg6a(dropout), layerwise=True, groups=groups, **options))
+    assert_fused_equals_apart(pair(small_vgg6a(dropout), layerwise=True, groups=groups, **options))
 
 
 def test_gradients_in_parts() -> None:
-    compare(pair(small_vgg6a(0.3), layerwise=True, groups=6), steps=2, accumulate=2)
+    assert_fused_equals_apart(pair(small_vgg6a(0.3), layerwise=True, groups=6), steps=2, accumulate=2)
 
 
 @pytest.mark.parametrize("groups", [3, 5])
@@ -76,13 +76,13 @@ def test_a_hidden_layer_of_groups(groups: int) -> None:
     backbone = predsim_vgg((12, 24, "M"), 4, dropout=0.3, image=(3, 8, 8))
     nets = pair(backbone, layerwise=True, groups=groups)
     assert len(Sequential(nets[1], sgd).fused_spans) == 3
-    compare(nets)
+    assert_fused_equals_apart(nets)
 
 
 @pytest.mark.parametrize("groups", [2, 4])
 def test_modules_of_several_layers(groups: int) -> None:
     """The second layer of a module reads, drops and pools the group's own channels."""
-    compare(pair(convolutions_only(), groups=groups))
+    assert_fused_equals_apart(pair(convolutions_only(), groups=groups))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])

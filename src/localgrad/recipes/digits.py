@@ -25,7 +25,7 @@ from localgrad.methods.infopro_lambdas import Lambdas, Task
 from localgrad.methods.mlaan import Base
 from localgrad.methods.predsim import LocalLoss
 from localgrad.partition import equal_blocks
-from localgrad.recipes.making.dgssl import thresholds_from
+from localgrad.recipes.making.dgssl import pair_selection, thresholds_from
 from localgrad.train import SGD, Adam, Constant, Cosine, Run
 
 
@@ -307,14 +307,8 @@ def dgssl_llm(
         seed: of weights, order and views
         data_root: not needed: the digits come with scikit-learn
     """
-    chosen = PairSelection(
-        thresholds_from(calibration, alphas, betas),
-        ratio,
-        ratio if negative_ratio is None else negative_ratio,
-        difficulty,
-        similarity,
-        pretrained=pretrained,
-        negatives=negatives,
-        keep_positive=keep_positive,
+    thresholds = thresholds_from(calibration, alphas, betas)
+    chosen = pair_selection(
+        thresholds, ratio, negative_ratio, difficulty, negatives, keep_positive, similarity, pretrained
     )
     return _contrastive(chosen, modules, layers, epochs, seed)

@@ -30,6 +30,29 @@ def thresholds_from(calibration: Path | None, alphas: tuple[float, ...], betas: 
     return Given(alphas, betas) if alphas or betas else Running()
 
 
+def pair_selection(
+    thresholds: Thresholds,
+    ratio: float,
+    negative_ratio: float | None,
+    difficulty: Difficulty,
+    negatives: bool,
+    keep_positive: bool,
+    similarity: PairSimilarity,
+    pretrained: Path | None,
+) -> PairSelection:
+    """The selection that the options of a DGSSL-LLM recipe say; negative pairs have the ratio of positive ones."""
+    return PairSelection(
+        thresholds,
+        ratio,
+        ratio if negative_ratio is None else negative_ratio,
+        difficulty,
+        similarity,
+        pretrained=pretrained,
+        negatives=negatives,
+        keep_positive=keep_positive,
+    )
+
+
 def simclr(at: Setting) -> Recipe:
     """SimCLR at a setting."""
 
@@ -106,15 +129,9 @@ def dgssl_llm(at: Setting, own_head: Head = "1c2f") -> Recipe:
             pretrained: folder of a SimCLR run, with similarity pretrained
             head: the projection head of all modules but the last, with a convolution or without
         """
-        chosen = PairSelection(
-            thresholds_from(calibration, alphas, betas),
-            ratio,
-            ratio if negative_ratio is None else negative_ratio,
-            difficulty,
-            similarity,
-            pretrained=pretrained,
-            negatives=negatives,
-            keep_positive=keep_positive,
+        thresholds = thresholds_from(calibration, alphas, betas)
+        chosen = pair_selection(
+            thresholds, ratio, negative_ratio, difficulty, negatives, keep_positive, similarity, pretrained
         )
         return at.run(
             DGSSL(head, selection=chosen),
