@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from localgrad import Sequential, cost, localize
-from localgrad.forward_calls import Call, forward_calls
+from localgrad.forward_calls import Call, forward_calls, why_whole
 from localgrad.methods import DGL, Backprop
 from localgrad.recompute import apply_layer
 
@@ -113,25 +113,57 @@ class Two(nn.Module):
         return self.b(out) + h
 
 
-@pytest.mark.parametrize(
-    ("kind", "opened"),
-    [
-        ("dropout", True),
-        ("plain", True),
-        ("functional dropout", False),
-        ("parameter", False),
-        ("size", False),
-        ("branch", False),
-        ("keeps", False),
-        ("constant", False),
-        ("random", False),
-    ],
-)
-def test_what_is_left_whole(kind: str, opened: bool) -> None:
-    module, state = Two(kind), torch.get_rng_state()
+WHOLE = {
+    "dropout": None,
+    "plain": None,
+    "functional dropout": "it does something else in training than in evaluation",
+    "parameter": "it has parameters of its own beside those of its parts",
+    "size": "it cannot be traced (TraceError: Proxy object cannot be iterated)",
+    "branch": "it cannot be traced (TraceError: ",
+    "keeps": "it keeps values of its forward pass",
+    "constant": "its forward pass uses sizes, constants, or several inputs or outputs",
+    "random": "its forward pass uses sizes, constants, or several inputs or outputs",
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_what_is_left_whole(kind: str) -> None:
+    module, state, reason = Two(kind), torch.get_rng_state(), WHOLE[kind]
     found = forward_calls(module)
-    assert (found != [module]) == opened
+    assert (found == [module]) == (reason is not None)
+    assert (why_whole(module) or "").startswith(reason or "")
+    assert (why_whole(module) is None) == (reason is None)
     assert torch.equal(state, torch.get_rng_state()) and module.last is None and module.training
+
+
+def test_layers_are_no_parts_that_stay_whole() -> None:
+    assert why_whole(nn.Conv2d(3, 3, 1)) is None and why_whole(nn.Sequential(nn.Linear(3, 3), nn.ReLU())) is None
+
+
+def whole_network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        Two("size"),
+        Two("plain"),
+        Two("size"),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 2),
+    )
+
+
+def test_localize_says_what_stays_whole(caplog: pytest.LogCaptureFixture) -> None:
+    """Once per reason; nothing without recomputation."""
+    example = torch.zeros(1, 3, 8, 8)
+    plain = localize(whole_network(), DGL(max_hidden=4), 3, example=example)
+    assert plain.kept_whole() == {} and not caplog.messages
+    net = localize(whole_network(), DGL(max_hidden=4), 3, example=example, recompute=True)
+    reason = WHOLE["size"]
+    assert net.kept_whole() == {"model.1": reason, "model.3": reason}
+    assert caplog.messages == [
+        "localize: recompute cannot cut inside of 2 modules (model.1, model.3), recomputed or kept as a whole: "
+        f"{reason}."
+    ]
 
 
 def test_hooks_inside_are_called() -> None:

@@ -14,6 +14,7 @@ from localgrad.methods import Backprop
 from localgrad.network import LocalNetwork
 from localgrad.partition import Cut
 from localgrad.planning.fit import Fit, fit, partition_of
+from localgrad.segments import whole_words
 from localgrad.spec import Backbone, Partition
 from localgrad.update import Precision
 
@@ -47,7 +48,8 @@ def localize(
     ``groups=G`` cuts the modules into G neuron groups, where the method takes them (GNDGL).
     Initial weights are a function of ``seed`` and the names of blocks; a foreign network keeps its own.
     ``recompute=True`` recomputes activations in the backward pass where that lowers the live memory of a step: same
-    results, more time. It is off by default.
+    results, more time. It is off by default. Modules of a foreign network that it cannot cut inside of are named, with
+    the reason, in the log of "localgrad" and by ``LocalNetwork.kept_whole``.
 
     ``modules="auto"`` takes the fewest modules whose training step with ``batch_size`` samples stays below ``memory``
     of live bytes ("4GiB", "500MB" or a number of bytes), with ``precision`` and SGD with momentum: one module is
@@ -62,16 +64,18 @@ def localize(
         for name, value in (("memory", memory), ("batch_size", batch_size)):
             if value is not None:
                 raise LocalgradError(f"localize: {name}={value!r} is for modules='auto', got modules={modules!r}.")
-        return network.localize(
-            model,
-            method,
-            modules,
-            partition=partition,
-            cuts=cuts,
-            groups=groups,
-            example=example,
-            seed=seed,
-            recompute=False if recompute is None else recompute,
+        return _told(
+            network.localize(
+                model,
+                method,
+                modules,
+                partition=partition,
+                cuts=cuts,
+                groups=groups,
+                example=example,
+                seed=seed,
+                recompute=False if recompute is None else recompute,
+            )
         )
     if partition is not None or cuts is not None:
         raise LocalgradError("localize: modules='auto' finds where to cut: leave partition and cuts out.")
@@ -91,7 +95,14 @@ def localize(
             memory,
         )
     spans = partition_of(backbone, choice.method, choice.modules)
-    return network.localize(backbone, choice.method, partition=spans, seed=seed, recompute=choice.recompute)
+    return _told(network.localize(backbone, choice.method, partition=spans, seed=seed, recompute=choice.recompute))
+
+
+def _told(net: LocalNetwork) -> LocalNetwork:
+    """The network, once the log has what recomputation cannot cut inside of."""
+    for line in whole_words(net.kept_whole()):
+        _log.warning("localize: %s", line)
+    return net
 
 
 def backbone_of(model: Backbone | nn.Module | Sequence[nn.Module], example: Tensor | None = None) -> Backbone:

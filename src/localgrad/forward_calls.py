@@ -79,20 +79,35 @@ def forward_calls(module: nn.Module) -> list[nn.Module]:
     with one input, that do something else in training than in evaluation, that keep values, or that use sizes or
     parameters outside of submodules. Nothing is computed, drawn or changed.
     """
-    whole: list[nn.Module] = [module]
-    if sum(map(has_weights, module.children())) < 2 or next(module.parameters(recurse=False), None) is not None:
-        return whole
+    nodes = _opened(module)
+    return [module] if isinstance(nodes, str) else _calls(module, nodes)
+
+
+def why_whole(module: nn.Module) -> str | None:
+    """Why ``forward_calls`` leaves a module whole that has several parts with weights; None for any other module."""
+    nodes = _opened(module) if sum(map(has_weights, module.children())) > 1 else ""
+    return nodes if isinstance(nodes, str) and nodes else None
+
+
+def _opened(module: nn.Module) -> list[fx.Node] | str:
+    """The traced calls of a module with its input and output, or why it stays whole."""
+    if sum(map(has_weights, module.children())) < 2:
+        return "it has fewer than two parts with weights"
+    if next(module.parameters(recurse=False), None) is not None:
+        return "it has parameters of its own beside those of its parts"
     copied = weightless_copy(module, "meta")
     try:
         with seeded(0), torch.device("meta"):
             graph, other = _Tracer().trace(copied.train()), _Tracer().trace(copied.eval())
-    except Exception:  # noqa: BLE001 - a forward may raise anything when it meets a proxy
-        return whole
+    except Exception as error:  # noqa: BLE001 - a forward may raise anything when it meets a proxy
+        first, _, _ = str(error).partition("\n")[0].partition(". ")
+        return f"it cannot be traced ({type(error).__name__}: {first})"
+    if any(isinstance(value, fx.Proxy) for part in copied.modules() for value in vars(part).values()):
+        return "it keeps values of its forward pass"
     nodes = list(graph.nodes)
-    kept = any(isinstance(value, fx.Proxy) for part in copied.modules() for value in vars(part).values())
-    if kept or str(graph) != str(other) or not _plain(nodes):
-        return whole
-    return _calls(module, nodes)
+    if not _plain(nodes):
+        return "its forward pass uses sizes, constants, or several inputs or outputs"
+    return nodes if str(graph) == str(other) else "it does something else in training than in evaluation"
 
 
 def _plain(nodes: list[fx.Node]) -> bool:

@@ -18,7 +18,7 @@ from localgrad.method import Method, regrouped
 from localgrad.objective import Follow, UnitSpec, recomputed
 from localgrad.partition import Cut
 from localgrad.rng import derive_seed, seeded
-from localgrad.segments import Parts, plan_segments
+from localgrad.segments import Parts, plan_segments, whole_parts
 from localgrad.spec import Backbone, Block, Partition, chain
 from localgrad.unit import Unit, forward_units
 
@@ -314,6 +314,19 @@ class LocalNetwork(nn.Module):
     def unit_list(self) -> list[Unit]:
         """The units, typed."""
         return [unit for unit in self.units if isinstance(unit, Unit)]
+
+    def kept_whole(self) -> dict[str, str]:
+        """Modules that ``recompute=True`` recomputes or keeps as a whole, by name: why it cannot cut inside of them.
+
+        Those of units that recompute; several parts with weights are inside of each. Empty without ``recompute=True``.
+        """
+        names = {module: name for name, module in self.named_modules()}
+        found: dict[str, str] = {}
+        for unit in self.unit_list():
+            if unit.spec.recompute is not None and unit.spec.recompute.segments is None:
+                for chain in (unit.body, *unit.plain_auxnets()):
+                    found |= {names[part]: reason for part, reason in whole_parts(chain) if part in names}
+        return found
 
     @property
     def classifies(self) -> bool:

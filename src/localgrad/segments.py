@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from localgrad.count import weightless_copy
-from localgrad.forward_calls import Call, forward_calls, has_hooks, has_weights
+from localgrad.forward_calls import Call, forward_calls, has_hooks, has_weights, why_whole
 from localgrad.recompute import Recompute, Segment, Staged, apply_layer, equal_segments
 from localgrad.spec import Shape
 
@@ -61,6 +61,27 @@ def layers_of(module: nn.Module) -> list[nn.Module]:
     if isinstance(module, Staged):
         return [layer for stage in module.stages() for layer in layers_of(stage)]
     return forward_calls(module)
+
+
+def whole_parts(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """The layers of ``module`` that could not be opened though they have several parts with weights, and why."""
+    for layer in layers_of(module):
+        part = layer.target if isinstance(layer, Call) else layer
+        reason = why_whole(part) if isinstance(part, nn.Module) else None
+        if reason is not None:
+            yield part, reason
+
+
+def whole_words(found: Mapping[str, str]) -> list[str]:
+    """One line per reason about modules that are kept whole (``LocalNetwork.kept_whole``), by name."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in found.items():
+        by_reason.setdefault(reason, []).append(name)
+    return [
+        f"recompute cannot cut inside of {len(names)} module{'s' * (len(names) > 1)} ({', '.join(names[:3])}"
+        f"{', ...' if len(names) > 3 else ''}), recomputed or kept as a whole: {reason}."
+        for reason, names in by_reason.items()
+    ]
 
 
 def _storages(value: Any) -> dict[int, torch.UntypedStorage]:

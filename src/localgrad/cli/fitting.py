@@ -13,9 +13,10 @@ from localgrad.heap import keep_freed_memory
 from localgrad.method import regrouped
 from localgrad.network import LocalNetwork, localize
 from localgrad.planning import fit
-from localgrad.planning.fit import DeepMethod, Fit, partition_of, step_macs_ratio
+from localgrad.planning.fit import DeepMethod, Fit, network_of, partition_of, step_macs_ratio
 from localgrad.planning.fit_words import told_fit
 from localgrad.planning.seconds import unit_seconds
+from localgrad.segments import whole_words
 from localgrad.train import Run
 
 FOUND_HERE = ("modules", "cut")
@@ -51,6 +52,8 @@ def fit_one_device(
     print(f"{reference}: {run.backbone.name}, {type(run.method).__name__}, batch {run.batch_size}, {run.precision}")
     macs = step_macs_ratio(run.backbone, found.chosen.choice)
     print(told_fit(found, macs, measured(run, found) if own["measure"] else None))
+    for line in whole_words(network_of(run.backbone, found.chosen.choice)[0].kept_whole()):
+        print(line)
     print(" ".join(["localgrad train", reference, *_kept(words), *_options(recipe, found)]))
     return 0
 

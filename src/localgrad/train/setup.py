@@ -1,5 +1,6 @@
 """From a Run to what trains: loaders on the device, the network with its weights, optimisers, kernels."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ from localgrad.errors import LocalgradError, RunError
 from localgrad.network import LocalNetwork
 from localgrad.runtime import Greedy, Sequential
 from localgrad.runtime.checks import check_single_row
+from localgrad.segments import whole_words
 from localgrad.train.guide import Guided, guide_problems, load_guide
 from localgrad.train.pace import Runtime, make_queued
 from localgrad.train.run import Run, fit_problems
 from localgrad.train.runtimes import GreedySpec, QueuedSpec
 from localgrad.train.weights import load_initial_weights
+
+_log = logging.getLogger("localgrad")
 
 EVAL_BATCH = 1000
 EVAL_PIXELS = EVAL_BATCH * 96 * 96
@@ -87,6 +91,8 @@ def place(net: LocalNetwork, run: Run, device: torch.device) -> LocalNetwork:
 def start_network(run: Run, device: torch.device, *, initial: bool = True) -> LocalNetwork:
     """The network on the device as training starts; ``initial=False`` leaves ``init_from`` to a checkpoint."""
     net = run.network()
+    for line in whole_words(net.kept_whole()):
+        _log.warning("%s", line)
     if initial and run.init_from is not None:
         load_initial_weights(net, run.init_from)
     return place(net, run, device)
