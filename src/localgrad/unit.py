@@ -1,7 +1,7 @@
 """A unit: body of one span (and group), its objectives, its step. Borders are detached here and nowhere else."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 from typing import final
 
@@ -193,11 +193,12 @@ class Unit(nn.Module):
         leaves the random state alone: for a unit that is known to draw nothing, beside others in one process.
         """
         work = Work(self, batch, update, part, draws=draws)
-        h_out = work.forward(h_in)
-        if send is not None:
-            send(h_out)
-        work.look()
-        terms = work.learn()
+        with work.at_once():
+            h_out = work.forward(h_in)
+            if send is not None:
+                send(h_out)
+            work.look()
+            terms = work.learn()
         work.apply()
         return h_out, terms
 
@@ -267,6 +268,7 @@ class Work:
         self.device = batch.x.device
         seed = derive_seed(update.seed, "step", unit.name, batch.step or 0, part.index)
         self.stream = Stream(seed, self.device) if draws else None
+        self.entered = False
         self.h_in: Tensor
         self.h: Tensor
         self.top: Tensor
@@ -274,7 +276,17 @@ class Work:
 
     def drawing(self) -> AbstractContextManager[object]:
         """The random state of this step, as far as it has been drawn from."""
-        return nullcontext() if self.stream is None else self.stream.entered()
+        return nullcontext() if self.stream is None or self.entered else self.stream.entered()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Phases with nothing of others between them: the random state is exchanged once, not in each."""
+        with self.drawing():
+            self.entered = True
+            try:
+                yield
+            finally:
+                self.entered = False
 
     def forward(self, h_in: Tensor, *, passes_on: bool = False) -> Tensor:
         """Run the body on the detached input; return its detached output.

@@ -13,7 +13,7 @@ from localgrad.runtime.apart import check_input, forward_frozen, make_updates, s
 from localgrad.runtime.sequential import MakeOptimizer, Step
 from localgrad.spec import Batch, Shape
 from localgrad.unit import network_input
-from localgrad.update import Precision
+from localgrad.update import Precision, free_gradients
 
 
 @final
@@ -64,7 +64,7 @@ class Greedy:
             h = forward_frozen(unit, h, update)
         update = self.updates[self.active]
         # Gradients that somebody else left, or a step that was interrupted, are no part of this step.
-        update.optimizer.zero_grad(set_to_none=True)
+        free_gradients(update.optimizer)
         set_mode(units[self.active], True)
         _, terms = units[self.active].step(h, batch, update)
         self.steps += 1

@@ -21,7 +21,7 @@ from localgrad.runtime.buffers import FIELDS, Buffer
 from localgrad.runtime.sequential import MakeOptimizer
 from localgrad.spec import Batch, Shape
 from localgrad.unit import Terms, network_input
-from localgrad.update import Precision
+from localgrad.update import Precision, free_gradients
 
 Order = Literal["random", "round_robin"]
 """How the next unit is chosen: drawn by its speed, or one after the other."""
@@ -163,7 +163,7 @@ class Queued:
             return Tick(index, "forwarded", {}, len(h))
         self._set_lr(index)
         # Gradients that somebody else left, or a step that was interrupted, are no part of this step.
-        update.optimizer.zero_grad(set_to_none=True)
+        free_gradients(update.optimizer)
         set_mode(unit, True)
         h_out, terms = unit.step(h, batch, update)
         self.counts[index] += 1

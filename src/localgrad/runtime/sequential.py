@@ -27,7 +27,7 @@ from localgrad.runtime.streams import CudaQueues, Streams
 from localgrad.runtime.units import step_units
 from localgrad.spec import Batch, Shape
 from localgrad.unit import Terms, Unit
-from localgrad.update import OptimizerUpdate, Part, Precision
+from localgrad.update import OptimizerUpdate, Part, Precision, free_gradients
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -148,7 +148,7 @@ class Sequential:
             self.single_rows.add(shape)
         # Gradients that somebody else left, or a step that was interrupted, are no part of this step.
         for made in self.optimizers:
-            made.zero_grad(set_to_none=True)
+            free_gradients(made)
         if not self.net.training:
             self.net.train()
         if batch.step is None:
