@@ -6,7 +6,7 @@ import sys
 import pytest
 
 SCRIPT = """
-import resource, sys
+import resource, sys, threading
 import torch
 from localgrad import keep_freed_memory
 
@@ -18,7 +18,17 @@ def faults():
     torch.ones(1 << 24)  # 64 MiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-found = [faults() for _ in range(8)]
+found = []
+
+def work():
+    found.extend(faults() for _ in range(8))
+
+if "thread" in sys.argv:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+else:
+    work()
 print(sum(found[4:]))
 """
 
@@ -31,4 +41,5 @@ def pages(*words: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told")
 def test_later_allocations_find_their_pages() -> None:
     assert pages("keep") < 1000
+    assert pages("keep", "thread") < 1000
     assert pages() > 1000

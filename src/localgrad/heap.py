@@ -8,7 +8,7 @@ tenth of others (``benchmarks/cascade_time.py``, with and without ``--keep-freed
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _BYTES = 1 << 30
 
 
@@ -17,11 +17,15 @@ def keep_freed_memory() -> bool:
 
     Results do not change, and neither does the most memory that the process ever holds, only that it keeps it. glibc
     (Linux) alone can be told; elsewhere nothing happens and the answer is False. Tensors on a GPU are not concerned.
+
+    Threads that start later share the heap of the first one (``Sequential(workers=N)``): heaps of their own are small
+    and give pages back whatever the thresholds are. So call it early.
     """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    # Both, or neither has the effect: pieces above the one go back when freed, the end of the heap above the other.
-    return all(mallopt(ctypes.c_int(which), ctypes.c_int(_BYTES)) == 1 for which in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
+    # Both thresholds, or neither has the effect: pieces above the one go back when freed, above the other the end.
+    wanted = {_MMAP_THRESHOLD: _BYTES, _TRIM_THRESHOLD: _BYTES, _ARENA_MAX: 1}
+    return all(mallopt(ctypes.c_int(which), ctypes.c_int(value)) == 1 for which, value in wanted.items())
