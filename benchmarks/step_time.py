@@ -6,10 +6,12 @@ faster, 1.05, 2.2 and 2.8. Rows take turns of a few steps each (the first step o
 heap and the caches as another network left them), so that what else the machine does hits all rows alike; the ratio is
 the median over rounds of the two times of a round. Plain rows run every operation on all threads, as backpropagation
 does; "units on N threads" is Sequential(workers=N): the same threads, one unit each. Freed memory is kept, as
-`localgrad train` keeps it.
+`localgrad train` keeps it; --give-memory-back leaves that to the C library, as a Python program does by itself. The
+last column is what the convolutions and BatchNorms of a step take alone (``step_kernels.py``), as a ratio to the whole
+step of backpropagation: where it is above the target, no engine on these kernels can meet it.
 
     python benchmarks/step_time.py [--rounds 20] [--batch 128] [--rows float32 bfloat16 bfloat16+compile]
-        [--methods DGL "AugLocal d=2" "AugLocal d=6"] [--out benchmarks/results/FILE.md]
+        [--methods DGL "AugLocal d=2" "AugLocal d=6"] [--give-memory-back] [--out benchmarks/results/FILE.md]
 """
 
 import argparse
@@ -21,6 +23,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from step_kernels import kernel_seconds
 
 import localgrad as lg
 from localgrad.cost import StepTime, step_times
@@ -61,8 +64,9 @@ def measure(
     images = torch.randn(batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     batch = lg.Batch(x=images.to(memory_format=torch.channels_last), y=torch.arange(batch_size) % 10)
     rows = [
-        "| row | ms/step, median (quartiles) | to backprop in the same mode | to contiguous float32 | target |",
-        "|---|---|---|---|---|",
+        "| row | ms/step, median (quartiles) | to backprop in the same mode | to contiguous float32 | target "
+        "| kernels alone |",
+        "|---|---|---|---|---|---|",
     ]
     reasons: list[str] = []
     for number, mode in enumerate(modes):
@@ -77,21 +81,26 @@ def measure(
             if row == CONTIGUOUS and number:
                 continue
             same = times[CONTIGUOUS if row == CONTIGUOUS else f"Backprop, {mode}"]
-            rows.append(row_text(row, found, found.ratio(same), found.ratio(times[CONTIGUOUS])))
+            alone = (
+                kernel_seconds(loops[row], batch) / same.median
+                if loops[row].overlap is None and "+" not in mode
+                else None
+            )
+            rows.append(row_text(row, found, found.ratio(same), found.ratio(times[CONTIGUOUS]), alone))
             reasons += [f"{row}: {reason}" for reason in loops[row].reasons]
         print(f"{mode} done", file=sys.stderr, flush=True)
     return rows, reasons
 
 
-def row_text(row: str, found: StepTime, ratio: float, to_contiguous: float) -> str:
-    """One row; ratios are medians over the rounds."""
+def row_text(row: str, found: StepTime, ratio: float, to_contiguous: float, alone: float | None) -> str:
+    """One row; ratios are medians over the rounds, ``alone`` the kernels' share where it was counted."""
     name, _, rest = row.partition(", ")
     low, high = found.quartiles
     targets = TARGETS.get(rest.partition(",")[0].partition("+")[0], {})
     target = f"{targets[name]} {'met' if ratio <= targets[name] else 'MISSED'}" if name in targets else ""
     return (
         f"| {row} | {1e3 * found.median:.0f} ({1e3 * low:.0f}-{1e3 * high:.0f}) | {ratio:.3f} | {to_contiguous:.3f} "
-        f"| {target} |"
+        f"| {target} | {'' if alone is None else f'{alone:.3f}'} |"
     )
 
 
@@ -102,10 +111,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", nargs="+", choices=MODES, default=("float32", "bfloat16", "bfloat16+compile"))
     parser.add_argument("--methods", nargs="+", choices=LOCAL, default=LOCAL)
+    parser.add_argument("--give-memory-back", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    kept = keep_freed_memory()
+    kept = not options.give_memory_back and keep_freed_memory()
     rows, reasons = measure(options.rounds, options.batch, options.threads, options.rows, options.methods)
     conditions = (
         f"ResNet-32, K=16, batch {options.batch}, SGD with Nesterov momentum (fused), {options.rounds} interleaved "
