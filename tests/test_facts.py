@@ -71,5 +71,7 @@ def test_differences_name_the_path_of_every_leaf() -> None:
     assert list(differences(now, now)) == []
 
 
-def test_one_and_one_point_nought_and_true_differ() -> None:
-    assert list(differences({"a": 1, "b": 1}, {"a": 1.0, "b": True})) == ["a: 1 -> 1.0", "b: 1 -> True"]
+def test_a_number_is_the_same_whole_or_not_but_true_is_none() -> None:
+    """A recipe's ``width: float = 1`` is 1 when a run starts and 1.0 when it is read back."""
+    assert list(differences({"width": 1, "lr": [1.0]}, {"width": 1.0, "lr": [1]})) == []
+    assert list(differences({"a": 1, "b": 0.5}, {"a": True, "b": 1})) == ["a: 1 -> True", "b: 0.5 -> 1"]

@@ -54,5 +54,6 @@ def differences(before: Plain, now: Plain, path: str = "") -> Iterator[str]:
                 yield f"{where}: {before[key]!r} -> not there"
             else:
                 yield from differences(before[key], now[key], where)
-    elif before != now or type(before) is not type(now):
+    # 1 and 1.0 are one number: a default written 1 comes back from the command line as the float that it is declared.
+    elif before != now or isinstance(before, bool) is not isinstance(now, bool):
         yield f"{path}: {before!r} -> {now!r}"
