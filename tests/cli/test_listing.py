@@ -56,10 +56,10 @@ def test_a_table(localgrad: Localgrad) -> None:
          "gpu_memory_GB (cost): 4.5; theoretical_overhead_% (cost): 32.8; walltime_overhead_% (compare): 27.0"),
         ("auglocal", "T8", "cifar10.auglocal_mobilenetv2  test_acc_%: 92.16±0.24, 93.94±0.23, 94.43±0.04, 94.52±0.08"),
         ("thesis", "T4.4", "cifar10.dgssl_llm_resnet50  linear_probe_top1_%: negatives=false 88.66, true 89.8"),
-        ("mlaan", "T6",
-         "not covered, 6 figures: CIFAR-10 networks tested on STL-10: how images and classes are matched is "
-         "not told [CIFAR-10->STL-10 ResNet-32 BP, CIFAR-10->STL-10 ResNet-110 BP, CIFAR-10->STL-10 ResNet-32 "
-         "DGL and 3 more]"),
+        ("mlaan", "T6", "cifar10.mlaan_resnet32 --base dgl  test_acc_% (evaluate, stl10): 37.65"),
+        ("auglocal", "T12",
+         "not covered, 12 figures: detection and segmentation with Mask R-CNN on COCO [COCO Mask R-CNN R34 BP, "
+         "COCO Mask R-CNN R34 AugLocal]"),
     ],
 )  # fmt: skip
 def test_lines(localgrad: Localgrad, paper: str, table: str, line: str) -> None:
@@ -98,6 +98,9 @@ def test_commands(localgrad: Localgrad) -> None:
     ) in lines
     assert any(line.startswith("# auglocal T12 COCO") and "; not covered: detection" in line for line in lines)
     assert any(line.endswith("test_acc_% 82.84; ensemble.last") for line in lines)
+    trained = "localgrad train cifar10.dgl_resnet32 --split mlaan"
+    tested = "localgrad evaluate runs/cifar10.dgl_resnet32-seed0 --data stl10"
+    assert any(line.startswith(f"{trained} && {tested}  # mlaan T6") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def one(paper: str, table: str, method: str, *, metric: str = "", **setting: Any
 def test_every_figure_is_covered_or_has_a_reason() -> None:
     reasons = Counter(found.reason for found in FOUND.values() if isinstance(found, NotCovered))
     assert len(COVERED) + reasons.total() == len(rows()) == 992
-    assert sorted(reasons.values()) == [2, 4, 6, 12, 26]
+    assert sorted(reasons.values()) == [2, 4, 12, 26]
     assert all(len(reason) > 20 for reason in reasons)
 
 
@@ -64,7 +64,8 @@ def test_every_experiment_has_the_settings_of_its_row() -> None:
     for row, found in COVERED:
         run, modules = run_of(found.recipe, found.keywords), row.get("K")
         method = run.method
-        if isinstance(modules, int) and modules > 1:
+        # MLAAN T6 gives backpropagation the K of the methods beside it.
+        if isinstance(modules, int) and modules > 1 and row.method != "BP":
             checked["K"] += 1
             assert modules == (getattr(run.partition, "modules", None) or run.modules), (row, found)
         if row.get("epochs") is not None:
@@ -231,6 +232,11 @@ def test_every_experiment_fits_its_network() -> None:
         (
             "mlaan", "T5", "DGL+MLAAN", {"K": 55},
             "localgrad train cifar10.mlaan_resnet110 --base dgl --epochs 300",
+        ),
+        (
+            "mlaan", "T6", "BP", {"network": "ResNet-110"},
+            "localgrad train cifar10.backprop_resnet110 && localgrad evaluate runs/cifar10.backprop_resnet110-seed0 "
+            "--data stl10",
         ),
         (
             "predsim", "README", "sim", {"dataset": "CIFAR-100", "network": "mlp"},

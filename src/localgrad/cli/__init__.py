@@ -147,6 +147,7 @@ Train PyTorch networks with local learning: every unit has its own loss, no grad
   train --resume RUN             continue a run from its last checkpoint, bit for bit
   compare RECIPE... [options]    train several recipes with several seeds, print one table
   evaluate RUN                   accuracy of a run on its test split, network and units
+  evaluate RUN --data NAME       the same on another data set, without training: stl10, svhn, folder, ...
   probe RUN                      how well the features of every block tell classes apart: linear probes, kNN
   cka RUN RUN                    how alike the blocks of two runs are; the whole matrix with -o FILE
   calibrate RUN -o FILE          how similar a SimCLR run finds pairs of views: thresholds for DGSSL-LLM

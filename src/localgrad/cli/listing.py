@@ -16,8 +16,9 @@ Words = Sequence[str]
 
 HEAD = """\
 RECIPE [options]  METRIC: what the paper reports. `localgrad train RECIPE [options]` makes it, for metrics marked (cost)
-`localgrad cost`, for (compare) `localgrad compare`. Accuracies are those of the last epoch. `localgrad recipes --paper
-NAME --table T1 --commands` prints whole commands, `localgrad train RECIPE --help` all options of a recipe.
+`localgrad cost`, for (compare) `localgrad compare`, for (evaluate, stl10) training and `localgrad evaluate RUN --data
+stl10`. Accuracies are those of the last epoch. `localgrad recipes --paper NAME --table T1 --commands` prints whole
+commands, `localgrad train RECIPE --help` all options of a recipe.
 """
 
 

@@ -69,7 +69,7 @@ def _recipe_lines(recipe: str, entries: Sequence[tuple[Row, Experiment]]) -> Ite
 
 
 def _metric(row: Row, found: Experiment) -> str:
-    marks = [mark for mark in (found.figure, "" if found.verb == "train" else found.verb) if mark]
+    marks = [mark for mark in (found.figure, "" if found.verb == "train" else found.verb, found.data) if mark]
     return f"{row.metric} ({', '.join(marks)})" if marks else row.metric
 
 

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 
 from localgrad.cli.launching import launch, processes_of
 from localgrad.cli.options import parse, plain_parser, run_from_origin, run_from_words, split_recipe
+from localgrad.cli.transferring import add_options, check_options, transfer
 from localgrad.errors import LocalgradError, RunError
 from localgrad.heap import keep_freed_memory
 from localgrad.train import DistributedSpec, Run, export_weights
@@ -78,11 +79,15 @@ def _run_of(folder: Path, values: Mapping[str, Any]) -> Run:
 
 
 def evaluate(words: Words) -> int:
-    """Evaluate a run's last checkpoint on the test split: the network and every unit's own head."""
-    parser = plain_parser("evaluate", "Evaluate a run's last checkpoint on the test split.")
+    """Evaluate a run's last checkpoint on the test split, or another set's: the network and every unit's own head."""
+    parser = plain_parser("evaluate", "Evaluate a run's last checkpoint on the test split, or on another data set.")
     parser.add_argument("run", type=Path, help="the run's folder")
     _add_moved(parser)
+    add_options(parser)
     values = parse(parser, words)
+    check_options(values)
+    if values["data"] is not None:
+        return transfer(values)
     run = _run_of(values["run"], values)
     problems = list(run.problems(resumed=True))
     if problems:

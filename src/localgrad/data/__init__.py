@@ -5,9 +5,14 @@ from localgrad.data.checks import check_labels as check_labels
 from localgrad.data.cifar10 import CIFAR10 as CIFAR10
 from localgrad.data.cifar100 import CIFAR100 as CIFAR100
 from localgrad.data.class_batches import ClassesPerBatch as ClassesPerBatch
+from localgrad.data.class_maps import ClassMap as ClassMap
+from localgrad.data.class_maps import match_classes as match_classes
 from localgrad.data.crops import Crops as Crops
 from localgrad.data.digits import Digits as Digits
 from localgrad.data.errors import DataError as DataError
+from localgrad.data.fitted import Seen as Seen
+from localgrad.data.fitted import fitted as fitted
+from localgrad.data.fitted import seen as seen
 from localgrad.data.folder import ImageFolder as ImageFolder
 from localgrad.data.imagenet import ImageNet as ImageNet
 from localgrad.data.imagenet32 import ImageNet32 as ImageNet32

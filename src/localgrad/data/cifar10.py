@@ -37,6 +37,7 @@ _BINARY = Names(
     label_bytes=1,
 )
 _NAMES = {names.form: names for names in (_PICKLED, _BINARY)}
+_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PUBLISHED = Published(
     name="cifar10",
     forms=tuple(_NAMES),
@@ -68,6 +69,7 @@ class CIFAR10:
     name: ClassVar[str] = "cifar10"
     num_classes: ClassVar[int] = 10
     image: ClassVar[tuple[int, int, int]] = (3, 32, 32)
+    classes: ClassVar[tuple[str, ...]] = _CLASSES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", root_text(self.root))

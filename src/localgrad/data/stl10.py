@@ -24,6 +24,7 @@ _FORM = Form(
     "stl10_binary.tar.gz",
     2_640_397_119,
 )
+_CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 _PUBLISHED = Published(
     name="stl10",
     forms=(_FORM,),
@@ -56,6 +57,7 @@ class STL10:
     name: ClassVar[str] = "stl10"
     num_classes: ClassVar[int] = 10
     image: ClassVar[tuple[int, int, int]] = (3, 96, 96)
+    classes: ClassVar[tuple[str, ...]] = _CLASSES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", root_text(self.root))

@@ -56,6 +56,7 @@ class SVHN:
     name: ClassVar[str] = "svhn"
     num_classes: ClassVar[int] = 10
     image: ClassVar[tuple[int, int, int]] = (3, 32, 32)
+    classes: ClassVar[tuple[str, ...]] = tuple(map(str, range(10)))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", root_text(self.root))
@@ -75,8 +76,7 @@ class SVHN:
         if self.extra:
             more = _read(source.place / "extra_32x32.mat")
             train = Split(torch.cat((train.images_NCHW, more.images_NCHW)), torch.cat((train.labels_N, more.labels_N)))
-        classes = tuple(map(str, range(10)))
-        return ImageSet(self.name, train, test, classes, self.mean, self.std, self.augment)
+        return ImageSet(self.name, train, test, self.classes, self.mean, self.std, self.augment)
 
 
 def _read(path: Path) -> Split:

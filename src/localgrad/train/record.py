@@ -66,6 +66,11 @@ def write_atomic(path: Path, data: bytes, what: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_json(path: Path, document: Mapping[str, object], what: str) -> None:
+    """The same for nested plain data, as JSON; NaN and infinities are null."""
+    write_atomic(path, json.dumps(finite(dict(document)), indent=1, allow_nan=False).encode(), what)
+
+
 def why(error: OSError) -> str:
     """The system's words, and what to do about a full disk."""
     text = error.strerror or str(error)

@@ -123,8 +123,11 @@ class Run:
         if problems:
             raise RunError(problems)
 
-    def problems(self, *, resumed: bool = False) -> Iterator[str]:
-        """Everything that is wrong, each as one sentence or two. A ``resumed`` run needs no ``init_from`` any more."""
+    def problems(self, *, resumed: bool = False, data: bool = True) -> Iterator[str]:
+        """Everything that is wrong, each as one sentence or two. A ``resumed`` run needs no ``init_from`` any more.
+
+        ``data=False`` leaves out what is wrong with the data set: it will not be read.
+        """
         wrong = list(self._type_problems())
         if wrong:
             # Nothing else can be judged.
@@ -153,6 +156,8 @@ class Run:
         except LocalgradError as error:
             yield str(error)
         yield from self._view_problems()
+        if not data:
+            return
         try:
             yield from self.data.problems()
         except DataError as error:

@@ -38,7 +38,8 @@ def experiment(row: Row) -> Experiment | NotCovered:
     found = PAPERS[row.paper](row)
     if isinstance(found, NotCovered):
         return found
-    verb, given, defaults = verb_of(row.metric), dict(found.keywords), defaults_of(found.recipe)
+    verb: Verb = "evaluate" if found.data else verb_of(row.metric)
+    given, defaults = dict(found.keywords), defaults_of(found.recipe)
     assert given.keys() <= defaults.keys(), found
     keywords = tuple((name, given[name]) for name in defaults if name in given and given[name] != defaults[name])
     figure = found.figure if verb == "train" else ""

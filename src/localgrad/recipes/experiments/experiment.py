@@ -2,11 +2,11 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, final
 
-Verb = Literal["train", "cost", "compare"]
-"""What gives the figure: training, the cost table, or a comparison that measures time."""
+Verb = Literal["train", "cost", "compare", "evaluate"]
+"""What gives the figure: training, the cost table, a comparison that measures time, or a test on other data."""
 
 ENSEMBLE = "ensemble.layerwise"
 LAST = "ensemble.last"
@@ -21,7 +21,8 @@ class Experiment:
     The figure is the network's test accuracy after the last epoch, ``top1`` or ``top5``, or 100 minus it; ``figure``
     names another one of the last epoch's ``test`` in metrics.jsonl: "ensemble.layerwise", "ensemble.last" (the heads of
     the last module), "units.0" (the own head of unit 0). ``note`` says where the paper leaves
-    something open, and what is taken.
+    something open, and what is taken. ``data`` is the other set on which the trained network is tested
+    (``localgrad evaluate RUN --data``): the figure is then ``top1`` of ``transfer-DATA.json``.
     """
 
     recipe: str
@@ -29,10 +30,16 @@ class Experiment:
     figure: str = ""
     note: str = ""
     verb: Verb = "train"
+    data: str = ""
 
     @property
     def command(self) -> str:
-        """What to type."""
+        """What to type; for a test on other data, the training and the test of its last epoch."""
+        if self.verb == "evaluate":
+            train = replace(self, verb="train").command
+            return (
+                f"{train} && {shlex.join(['localgrad', 'evaluate', f'runs/{self.recipe}-seed0', '--data', self.data])}"
+            )
         words, keywords = ["localgrad", self.verb], dict(self.keywords)
         if self.verb == "cost":
             keywords.pop("epochs", None)

@@ -1,8 +1,9 @@
 """MLAAN's tables."""
 
+from dataclasses import replace
 from typing import Any
 
-from localgrad.recipes.experiments.experiment import Experiment, NotCovered, named, ran
+from localgrad.recipes.experiments.experiment import DATASETS, Experiment, NotCovered, named, ran
 from localgrad.reported import Row
 
 DGL_HEAD = "which head MLAAN's DGL has is not known (a file of the released code is missing): DGL's own"
@@ -17,12 +18,20 @@ OWN: dict[str, dict[str, Any]] = {
     "DGL+LAM": {"base": "dgl", "cascade": 1},
 }
 """Keywords of the rows of MLAAN and its parts."""
+OTHER_DATA = (
+    "how images are resized and classes matched is not told: to 32x32, nine of ten classes by name, all logits "
+    "compete; as numbers the labels agree for six of ten classes (--raw-labels true)"
+)
 
 
 def mlaan(row: Row) -> Experiment | NotCovered:
     """The experiment of a row of MLAAN's tables."""
     if row.table == "T6":
-        return NotCovered("CIFAR-10 networks tested on STL-10: how images and classes are matched is not told")
+        trained_on, _, other = row.dataset.partition("->")
+        trained = mlaan(replace(row, table="", dataset=trained_on))
+        assert isinstance(trained, Experiment)
+        note = "; ".join(filter(None, [trained.note, OTHER_DATA]))
+        return replace(trained, note=note, data=DATASETS[other])
     epochs = 400 if row.get("epochs") is None else row.get("epochs")
     modules = row.get("K")
     if row.dataset == "ImageNet":
