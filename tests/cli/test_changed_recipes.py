@@ -87,3 +87,13 @@ def test_a_place_that_the_recipe_does_not_have(stopped: Callable[..., None], ref
     assert refused("evaluate", "a", "--device", "tpu").endswith(
         "device 'tpu' is unknown: take auto, cpu, cuda or cuda:N."
     )
+
+
+def test_a_whole_number_as_default_of_a_float(localgrad: Localgrad) -> None:
+    """``width: float = 1`` is 1 in the checkpoint and 1.0 when the recipe is called again from run.json."""
+    text = Path("exp.py").read_text().replace("width: float = 0.5", "width: float = 1")
+    Path("exp.py").write_text(text)
+    assert localgrad("train", "exp.py:tiny", "--epochs", 1, "--out", "a")[0] == 0
+    status, printed = localgrad("evaluate", "a")
+    assert status == 0, printed
+    assert localgrad("train", "--resume", "a")[0] == 0
