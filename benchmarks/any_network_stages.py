@@ -63,8 +63,8 @@ def main() -> int:
             f"# Stages of {len(rows)} networks",
             "",
             f"{counts}. ok: the maps of `feature_extractor` have the channels and sizes that it promises (1/r: "
-            f"reduction, rounded). torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}, "
-            f"localgrad {lg.__version__}, {date.today().isoformat()}. Command: "
+            f"reduction, rounded). torch {torch.__version__}, torchvision {torchvision.__version__}, timm "
+            f"{timm.__version__}, localgrad {lg.__version__}, {date.today().isoformat()}. Command: "
             f"`python benchmarks/any_network_stages.py --out {options.out}`.",
             "",
             "| network | source | pixels | | |",

@@ -240,3 +240,31 @@ def test_refused(make: Any, error: str) -> None:
         with pytest.raises(lg.LocalgradError, match=error) as told:
             adapter(model, example)
         assert str(told.value).startswith(adapter.__name__)
+
+
+class Shifted(nn.Module):
+    """A network whose top level owns parameters: one that a stage reads, and one that only the head does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 2, 1)
+        self.shift = nn.Parameter(torch.randn(4, 1, 1))
+        self.scale = nn.Parameter(torch.randn(4))
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.second(self.first(x) + self.shift)
+        out: Tensor = self.fc(h.mean((2, 3)) * self.scale)
+        return out
+
+
+def test_parameters_of_the_top_level_move_along() -> None:
+    model, x = Shifted(), torch.randn(2, 3, 8, 8)
+    made = feature_extractor(model, torch.zeros(1, 3, 8, 8))
+    maps = made(x)
+    assert torch.equal(maps[0], model.first(x) + model.shift)
+    moved = made.double()
+    with torch.no_grad():
+        assert torch.allclose(moved(x.double())[1].float(), maps[1], atol=1e-5)
+    assert {name for name, _ in moved.named_parameters()} >= {"body.model.shift"}
+    assert all(parameter.dtype == torch.float64 for parameter in moved.parameters())

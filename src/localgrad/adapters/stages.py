@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from localgrad.backbones.module import relink, wrap
+from localgrad.backbones.module import wrap
 from localgrad.backbones.wrapped import WrappedBlock
 from localgrad.errors import LocalgradError, located, there_are
 from localgrad.network import LocalNetwork
@@ -47,7 +47,7 @@ class StageMaps(nn.Module):
 
     model: nn.Module
     blocks: list[nn.Module]
-    backbone: Backbone
+    wrapped: list[WrappedBlock]
 
     def __init__(self, model: nn.Module, backbone: Backbone, stages: Sequence[Stage], kept: Sequence[int]) -> None:
         super().__init__()
@@ -62,9 +62,9 @@ class StageMaps(nn.Module):
         ]
         # Set past nn.Module's registration: the blocks are views of the model's modules.
         self.__dict__["blocks"] = blocks
-        self.__dict__["backbone"] = backbone
-        after = backbone.blocks[1 : last + 1]
-        self.overwritten = (*(isinstance(block, WrappedBlock) and block.writes for block in after), False)
+        used = backbone.blocks[: last + 1]
+        self.__dict__["wrapped"] = [block for block in used if isinstance(block, WrappedBlock)]
+        self.overwritten = (*(isinstance(block, WrappedBlock) and block.writes for block in used[1:]), False)
         self.frozen: tuple[_BatchNorm, ...] = ()
         _drop_unused(model, blocks)
 
@@ -83,10 +83,8 @@ class StageMaps(nn.Module):
 
     def freeze(self, trained: int | None, batchnorm: bool) -> None:
         """Train the last ``trained`` of the kept stages only (None: all), and freeze norms where ``batchnorm`` says."""
-        first = 0
-        if trained is not None:
-            before = len(self.kept) - trained - 1
-            first = len(self.blocks) if trained == 0 else self.stages[self.kept[before]].block + 1 if before >= 0 else 0
+        starts = [0, *(self.stages[index].block + 1 for index in self.kept)]
+        first = 0 if trained is None else starts[len(self.kept) - trained]
         for block in self.blocks[:first]:
             block.requires_grad_(False)
         still = self.blocks if batchnorm else self.blocks[:first]
@@ -108,7 +106,8 @@ class StageMaps(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "StageMaps":
         """What ``to`` and its kin do; blocks follow where a foreign network's tensors were replaced."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        relink(self.backbone)
+        for block in self.wrapped:
+            block.relink(self.model)
         return self
 
 
