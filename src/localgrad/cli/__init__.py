@@ -13,6 +13,7 @@ VERBS = (
     "evaluate",
     "probe",
     "cka",
+    "maps",
     "calibrate",
     "export",
     "cost",
@@ -115,10 +116,18 @@ def find_verb(word: str) -> Callable[[Sequence[str]], int]:
         from localgrad.cli import simulating  # noqa: PLC0415
 
         return simulating.simulate
-    if word in ("cka", "probe"):
+    if word == "probe":
         from localgrad.cli import analysing  # noqa: PLC0415
 
-        return {"cka": analysing.cka, "probe": analysing.probe}[word]
+        return analysing.probe
+    if word == "cka":
+        from localgrad.cli import similarity  # noqa: PLC0415
+
+        return similarity.cka
+    if word == "maps":
+        from localgrad.cli import mapping  # noqa: PLC0415
+
+        return mapping.maps
     if word == "calibrate":
         from localgrad.cli import calibrating  # noqa: PLC0415
 
@@ -149,7 +158,8 @@ Train PyTorch networks with local learning: every unit has its own loss, no grad
   evaluate RUN                   accuracy of a run on its test split, network and units
   evaluate RUN --data NAME       the same on another data set, without training: stl10, svhn, folder, ...
   probe RUN                      how well the features of every block tell classes apart: linear probes, kNN
-  cka RUN RUN                    how alike the blocks of two runs are; the whole matrix with -o FILE
+  cka RUN RUN                    how alike the blocks of two runs are; the whole matrix as JSON, as a figure
+  maps RUN...                    feature maps behind every unit for a few images, runs side by side
   calibrate RUN -o FILE          how similar a SimCLR run finds pairs of views: thresholds for DGSSL-LLM
   export RUN -o FILE             the trained network alone, as safetensors
   cost RECIPE [options]          MACs, parameters and live memory beside backpropagation, without training

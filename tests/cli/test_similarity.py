@@ -1,0 +1,115 @@
+"""``localgrad cka`` on the command line."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from localgrad.cli import similarity
+
+from .conftest import Localgrad
+
+
+@pytest.fixture
+def two(localgrad: Localgrad) -> Localgrad:
+    """With runs of four and seven blocks, and two on other data."""
+    for name, recipe, *words in (
+        ("a", "exp.py:tiny"),
+        ("b", "exp.py:tiny", "--width", 1, "--seed", 1),
+        ("deep", "digits.backprop", "--layers", 14),
+        ("shallow", "digits.dgl", "--layers", 8, "--modules", 2, "--cut", "equal_blocks"),
+    ):
+        status, text = localgrad("train", recipe, *words, "--epochs", 1, "--out", name)
+        assert status == 0, text
+    return localgrad
+
+
+def test_cka_of_runs(two: Localgrad, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    status, text = two("cka", "a", "a", "--minibatch", 5)
+    assert status == 0 and "linear CKA of a and a, 22 test images of noise\n" in text
+    assert re.findall(r"^\s+(\S+)\s+1\.0000\s+1\.0000\s+(?:both)?\s*$", text, re.MULTILINE) == [
+        "stem", "layer1.0", "layer2.0", "layer3.0", "mean",
+    ]  # fmt: skip
+    assert "only in" not in text and text.endswith("wrote a/cka-a.json\n")
+
+    status, text = two("cka", "shallow", "deep", "-o", "cka.json", "--minibatch", 100, "--figure", "cka.svg")
+    assert status == 0 and text.endswith("wrote cka.json\nwrote cka.svg\n")
+    assert "only in deep, without a row: layer1.1, layer2.1, layer3.1\n" in text and "only in shallow" not in text
+    found = json.loads(Path("cka.json").read_text())
+    first, second = found["blocks"]
+    assert found["matched"] == first == ["stem", "layer1.0", "layer2.0", "layer3.0"] and len(second) == 7
+    assert (found["samples"], found["minibatch"], found["runs"]) == (360, 100, ["shallow", "deep"])
+    assert found["borders"] == [[False, True, False, False], [False] * 7]
+    assert found["units"][0][:3] == [["layer1.0"], ["layer1.0"], ["layer3.0"]]
+    assert (found["names"], found["methods"]) == (["shallow", "deep"], ["DGL", "Backprop"])
+    assert found["backbones"] == ["resnet8", "resnet14"] and found["kind"] == "localgrad cka 1"
+    assert found["features"] == "mean over positions" and {"torch", "command"} <= found["conditions"].keys()
+    for i, name in enumerate(first):
+        exact, unbiased = (found[kind][i][second.index(name)] for kind in ("exact", "unbiased"))
+        border = "first" if name == "layer1.0" else ""
+        assert re.search(rf"^\s+{name}\s+{exact:.4f}\s+{unbiased:.4f}\s+{border}\s*$", text, re.MULTILINE)
+        assert 0 < exact < 1 and abs(exact - unbiased) < 0.1
+        assert f">{exact:.2f}<" in Path("cka.svg").read_text()
+
+    # The default file, fewer images, all features.
+    few = ("--images", 40, "--minibatch", 10)
+    status, text = two("cka", "shallow", "deep", *few, "--features", "flat", "--show", "unbiased")
+    assert status == 0 and text.endswith("wrote shallow/cka-deep.json\n") and "40 test images" in text
+    flat = json.loads(Path("shallow/cka-deep.json").read_text())
+    assert (flat["features"], flat["samples"]) == ("all features, flattened", 40)
+    assert two("cka", "shallow", "deep", *few, "-o", "mean.json")[0] == 0
+    mean = json.loads(Path("mean.json").read_text())
+    assert flat["exact"] != mean["exact"] and mean["samples"] == 40
+
+    monkeypatch.setattr(similarity, "FLAT_BYTES", 2**20)
+    told = refused("cka", "shallow", "deep", "--features", "flat")
+    assert re.search(r"of 360 images behind every block of shallow take about 0\.0 GiB", told)
+    advised = re.search(r"Take fewer with --images, such as (\d+), or --features mean\.$", told)
+    assert advised is not None
+    few = ("--images", advised[1], "--minibatch", 4)
+    assert two("cka", "shallow", "deep", "--features", "flat", *few)[0] == 0
+
+    told = refused("cka", "a", "shallow", "--figure", "cka.jpg", "--images", 0)
+    assert told.startswith(
+        "3 problems, nothing was started:\n- localgrad cka: expected runs on the same images, got a "
+    )
+    assert "a figure is a file that ends in .png, .svg or .pdf, got cka.jpg" in told and "--images: expected 1" in told
+    assert refused("cka", "a", "b") == "CKA: a mini-batch of 256 is more than the 22 images that there are."
+    assert "needs at least 4 samples in a mini-batch, got 3" in refused("cka", "a", "b", "--minibatch", 3)
+    Path("a/checkpoint.safetensors").write_bytes(b"")
+    assert refused("cka", "b", "a").startswith("a/checkpoint.safetensors cannot be read as a localgrad checkpoint: ")
+    assert refused("probe", "a").startswith("a/checkpoint.safetensors cannot be read as a localgrad checkpoint: ")
+
+
+def test_no_block_matches(localgrad: Localgrad) -> None:
+    with Path("exp.py").open("a") as file:
+        file.write(OTHER)
+    for name, recipe in (("a", "exp.py:tiny"), ("c", "exp.py:perceptron")):
+        status, text = localgrad("train", recipe, "--epochs", 1, "--out", name)
+        assert status == 0, text
+    status, text = localgrad("cka", "a", "c", "--minibatch", 10, "--figure", "cka.png")
+    assert status == 0 and "only in a, without a row: stem, " in text and "only in c, without a row: " in text
+    assert "No block of a has the name of a block of c: see all with all in a/cka-c.json.\n" in text
+    found = json.loads(Path("a/cka-c.json").read_text())
+    assert found["matched"] == [] and (len(found["exact"]), len(found["exact"][0])) == (4, 2)
+    assert Path("cka.png").stat().st_size > 5000
+
+
+OTHER = """
+
+from localgrad.backbones import mlp
+
+
+def perceptron(epochs: int = 1) -> Run:
+    network = mlp((8, 8), num_classes=4, image=(1, 8, 8))
+    return replace(tiny("backprop", epochs=epochs), backbone=network, optimizer=SGD(0.05))
+"""
+
+
+def test_no_run(refused: Callable[..., str]) -> None:
+    told = "nowhere is not a run folder: it has no run.json. Give the folder that `train` printed."
+    assert refused("cka", "nowhere", "elsewhere") == told
+    assert "of two runs, got 1." in refused("cka", "nowhere")
+    assert "of two runs, got 0." in refused("cka") and "of two runs, got 3." in refused("cka", "a", "b", "c")
