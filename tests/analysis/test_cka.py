@@ -125,6 +125,9 @@ def test_blocks_of_two_networks() -> None:
     assert float(found.exact_PQ[0, 1]) == pytest.approx(linear_cka(a, c))
     with pytest.raises(LocalgradError, match=r"of the same images: the labels of the two sets \(40 and 40\) differ"):
         block_similarity(first, BlockFeatures({"end": b}, labels.flip(0)))
+    diverged = BlockFeatures({"end": b, "more": c / 0}, labels)
+    with pytest.raises(LocalgradError, match="infinite ones from block 'more' of the second network on: has it diverg"):
+        block_similarity(first, diverged, minibatch=10)
     with pytest.raises(LocalgradError, match="a mini-batch of 41 is more than the 40 images"):
         block_similarity(first, second, minibatch=41)
 

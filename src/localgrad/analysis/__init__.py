@@ -9,5 +9,7 @@ from localgrad.analysis.ensemble import logits_ensemble as logits_ensemble
 from localgrad.analysis.features import BlockFeatures as BlockFeatures
 from localgrad.analysis.features import block_features as block_features
 from localgrad.analysis.knn import knn_top1 as knn_top1
+from localgrad.analysis.maps import FeatureMap as FeatureMap
+from localgrad.analysis.maps import feature_maps as feature_maps
 from localgrad.analysis.probe import block_places as block_places
 from localgrad.analysis.probe import fit_probes as fit_probes

@@ -113,6 +113,13 @@ def block_similarity(
         )
     if samples < minibatch:
         raise LocalgradError(f"CKA: a mini-batch of {minibatch} is more than the {samples} images that there are.")
+    for which, one in (("first", first), ("second", second)):
+        wrong = [name for name, x_ND in one.blocks.items() if not x_ND.isfinite().all()]
+        if wrong:
+            raise LocalgradError(
+                f"CKA: features must be finite, got NaN or infinite ones from block {wrong[0]!r} of the {which} "
+                "network on: has it diverged?"
+            )
     rows = [list(one.blocks.values()) for one in (first, second)]
     return BlockSimilarity(
         first=tuple(first.blocks),

@@ -48,7 +48,7 @@ def make_sheet(
         groups=tuple(_group(part, kind, of, classes, batch.y.tolist()) for part in parts),
         low="0: nothing for the class" if cam else "lowest",
         high="most for the class" if cam else "highest",
-        notes=tuple(_notes(parts[0].run, kind, of, target)),
+        notes=tuple(_notes([part.run for part in parts], kind, of, target)),
     )
 
 
@@ -118,7 +118,7 @@ def _pixels(image_CHW: Tensor) -> Any:
     return image_CHW.mean(0).numpy()
 
 
-def _notes(run: Run, kind: Kind, of: Of, target: Target) -> Iterator[str]:
+def _notes(runs: Sequence[Run], kind: Kind, of: Of, target: Target) -> Iterator[str]:
     own = "the unit's own head, the network's on the last unit"
     if kind == "channel-mean":
         yield f"Mean over channels of the features behind every {of}, every map scaled by itself."
@@ -134,7 +134,9 @@ def _notes(run: Run, kind: Kind, of: Of, target: Target) -> Iterator[str]:
         yield f"Below a unit's name: size of the map; test top-1 of {own}, at the epoch in the title."
     else:
         yield "Below a block's name: size of the map. Lines: borders between units."
+    precisions = ", ".join(dict.fromkeys(run.precision.value for run in runs))
+    seeds = [str(run.seed) for run in runs]
     yield (
-        f"#: place in the test split of {run.data.name}, below it the label. Evaluation mode, {run.precision.value}, "
-        f"seed {run.seed}; localgrad {VERSION}."
+        f"#: place in the test split of {runs[0].data.name}, below it the label. Evaluation mode, {precisions}, "
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}; localgrad {VERSION}."
     )
