@@ -34,19 +34,6 @@ def test_features_are_those_of_the_plain_network() -> None:
         torch.testing.assert_close(found[0].blocks[BACKBONE.block_names[-1]], nets[0].eval()(batch.x))
 
 
-def test_the_first_images() -> None:
-    net = localize(BACKBONE, Backprop())
-    whole = block_features(net, TEST)
-    split = Split(TEST.split.images_NCHW, TEST.split.labels_N)
-    loader = Loader(split, mean=(0.306,), std=(0.376,), batch_size=7, seed=0, device="cpu", shuffle=False)
-    for most in (1, 7, 10):
-        few = block_features(net, loader, most=most)
-        assert torch.equal(few.labels_N, whole.labels_N[:most])
-        for name, value in few.blocks.items():
-            torch.testing.assert_close(value, whole.blocks[name][:most])
-    assert len(block_features(net, TEST, most=9999).labels_N) == 360
-
-
 def test_features_of_a_foreign_network_and_of_another_description() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 10))
     net: LocalNetwork = localize(model, DGL(head="0c1f"), 1, example=torch.zeros(2, 1, 8, 8))

@@ -3,8 +3,7 @@
 Legend: N samples, B batch, C channels, H height, W width.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -45,32 +44,18 @@ def block_modules(net: LocalNetwork) -> list[tuple[str, nn.Module]]:
     return list(zip(names, [block for unit in net.unit_list() for block in unit.body], strict=True))
 
 
-def _first(batches: Batches, most: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images and labels, no more than ``most``."""
-    left = len(batches.split) if most is None else most
-    with closing(batches.epoch(0)) as epoch:
-        for batch in epoch:
-            assert batch.y is not None  # every split has labels
-            yield batch.x[:left], batch.y[:left]
-            left -= len(batch.y)
-            if left <= 0:
-                return
-
-
 @torch.no_grad()
 def block_features(
     net: LocalNetwork,
     batches: Batches,
     *,
     describe: Describe | None = None,
-    most: int | None = None,
     precision: Precision = Precision.FLOAT32,
     before_batch: Callable[[], None] = lambda: None,
 ) -> BlockFeatures:
     """One pass over the images of a split in evaluation mode; features are float32, on the network's device.
 
     Without ``describe`` features are ``pooled``: the mean over all positions, of tokens too.
-    ``most`` is how many images, the first ones; None: all.
     BatchNorm is frozen and no weight changes; the mode found is restored. ``before_batch`` is called before every
     batch; what it raises ends the pass.
     """
@@ -82,14 +67,15 @@ def block_features(
     found: dict[str, list[Tensor]] = {name: [] for name, _ in modules}
     labels: list[Tensor] = []
     try:
-        for x, y in _first(batches, most):
+        for batch in batches.epoch(0):
             before_batch()
+            assert batch.y is not None  # every split has labels
             with precision.autocast(device):
-                h = x
+                h = batch.x
                 for (name, module), axis in zip(modules, axes, strict=True):
                     h = module(h)
                     found[name].append((pooled(h, axis) if describe is None else describe(h)).float())
-            labels.append(y)
+            labels.append(batch.y)
     finally:
         net.train(training)
     return BlockFeatures({name: torch.cat(parts) for name, parts in found.items()}, torch.cat(labels))

@@ -18,6 +18,7 @@ from localgrad.cli.map_sheet import method_words
 from localgrad.cli.options import parse, plain_parser
 from localgrad.cli.tables import console
 from localgrad.cli.trained import add_moved, run_of, split_loader, trained_network, write_document
+from localgrad.data.first_images import FirstImages
 from localgrad.errors import LocalgradError, RunError
 from localgrad.report.cka_matrix import CkaMatrix
 from localgrad.report.figure_file import drawing, format_problems, write_figure
@@ -127,9 +128,8 @@ def _side(run: Run, folder: Path, values: Mapping[str, Any]) -> Side:
                 f"{taken / 2**30:.1f} GiB for two runs, more than {FLAT_BYTES / 2**30:.0f} GiB. Take fewer with "
                 f"--images, such as {max(4, int(count * FLAT_BYTES / taken / 2))}, or --features mean."
             )
-    features = block_features(
-        net, loader, describe=_flat if flat else None, most=values["images"], precision=run.precision
-    )
+    first = FirstImages(loader, count)
+    features = block_features(net, first, describe=_flat if flat else None, precision=run.precision)
     return Side(run, folder, tuple(block_places(net)), features)
 
 
