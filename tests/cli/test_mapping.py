@@ -30,6 +30,28 @@ def runs(localgrad: Localgrad) -> Localgrad:
     return localgrad
 
 
+OTHER = """
+
+
+@dataclass(frozen=True)
+class Louder(Noise):
+    brighter: int = 0
+
+    def load(self):
+        found = super().load()
+        test = Split(found.test.images_NCHW // 2 if self.brighter else found.test.images_NCHW, found.test.labels_N)
+        return replace(found, test=test, std=(0.5,))
+
+
+def scaled(epochs: int = 1) -> Run:
+    return replace(tiny(epochs=epochs), data=Louder())
+
+
+def other(epochs: int = 1) -> Run:
+    return replace(tiny(epochs=epochs), data=Louder(brighter=1))
+"""
+
+
 def words_of(path: str) -> list[str]:
     """All text of an SVG."""
     return [text.strip() for text in ElementTree.parse(path).getroot().itertext() if text.strip()]  # noqa: S314
@@ -85,6 +107,19 @@ def test_maps_of_runs(runs: Localgrad, refused: Callable[..., str]) -> None:
         assert "figures need matplotlib, which does not import" in refused("maps", "dgl")
     Path("dgl/checkpoint.safetensors").unlink()
     assert "dgl/checkpoint.safetensors" in refused("maps", "dgl")
+
+
+def test_runs_that_read_images_in_their_own_way(localgrad: Localgrad, refused: Callable[..., str]) -> None:
+    with Path("exp.py").open("a") as file:
+        file.write(OTHER)
+    for name in ("tiny", "scaled", "other"):
+        status, text = localgrad("train", f"exp.py:{name}", "--epochs", 1, "--out", name, "--precision", "bfloat16")
+        assert status == 0, text
+    # Another normalisation is no other image.
+    for kind in ("channel-mean", "grad-cam"):
+        status, text = localgrad("maps", "tiny", "scaled", "--kind", kind, "-o", "both.png")
+        assert (status, text) == (0, "wrote both.png\n")
+    assert "maps: other reads other test images of noise than tiny" in refused("maps", "tiny", "other", "-o", "x.png")
 
 
 def test_words_for_a_method() -> None:

@@ -213,6 +213,8 @@ def _map(
     gradient_BCHW = positions(gradient, axis, f"maps: block {name!r}", skip_tokens)
     assert gradient_BCHW is not None
     made_BHW = grad_cam(h_BCHW, gradient_BCHW).cpu()
+    if not made_BHW.isfinite().all():
+        raise LocalgradError(f"maps: the gradient at {name!r} is not finite: has the network diverged?")
     return FeatureMap(name, unit, shape, made_BHW, "", asked.classes_B, asked.predicted_B)
 
 

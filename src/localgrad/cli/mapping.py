@@ -56,16 +56,14 @@ def maps(words: Words) -> int:
     if problems:
         raise RunError(problems)
     drawer = drawing("map_figure", "maps")
-    batch, names = _batch(runs, folders, indices)
+    batches, names = _batches(runs, folders, indices)
     parts = []
-    for run, folder in zip(runs, folders, strict=True):
-        device = run.torch_device()
-        assert batch.y is not None
+    for run, folder, batch in zip(runs, folders, batches, strict=True):
         with located(str(folder)):
             found = feature_maps(
                 trained_network(run, folder),
-                batch.x.to(device),
-                batch.y.to(device),
+                batch.x,
+                batch.y,
                 kind=values["kind"],
                 of=values["of"],
                 target=values["target"],
@@ -73,7 +71,7 @@ def maps(words: Words) -> int:
                 precision=run.precision,
             )
         parts.append(Part(run, folder, found))
-    sheet = make_sheet(parts, batch, indices, names, kind=values["kind"], of=values["of"], target=values["target"])
+    sheet = make_sheet(parts, batches[0], indices, names, kind=values["kind"], of=values["of"], target=values["target"])
     write_figure(drawer.draw(sheet), out, "maps")
     for part in parts:
         for one in part.maps:
@@ -127,11 +125,18 @@ def _problems(runs: Sequence[Run], folders: Sequence[Path], out: Path, values: M
     return found
 
 
-def _batch(runs: Sequence[Run], folders: Sequence[Path], indices: Sequence[int]) -> tuple[Batch, tuple[str, ...]]:
-    """The chosen test images with their pixels, the same for every run, and the names of the classes."""
-    made: list[tuple[Batch, tuple[str, ...]]] = []
+def _batches(
+    runs: Sequence[Run], folders: Sequence[Path], indices: Sequence[int]
+) -> tuple[list[Batch], tuple[str, ...]]:
+    """The chosen test images as each run reads them, with their pixels; and the names of the classes.
+
+    Raises LocalgradError for places that are not there, and when pixels or labels are not the same for every run.
+    """
+    made: list[Batch] = []
+    names: tuple[str, ...] = ()
     for run, folder in zip(runs, folders, strict=True):
         images = load_images(run)
+        names = names or tuple(images.classes)
         loader = split_loader(run, images, "test", batch_size=1, pixels=True)
         beyond = [index for index in indices if index >= len(loader)]
         if beyond:
@@ -139,15 +144,13 @@ def _batch(runs: Sequence[Run], folders: Sequence[Path], indices: Sequence[int])
                 f"maps: the test split of {images.name} has {len(loader)} images, from 0 to {len(loader) - 1}: there "
                 f"is none at {', '.join(map(str, beyond))}."
             )
-        one_by_one = [loader.batch(0, index) for index in indices]
-        made.append((_together(one_by_one), tuple(images.classes)))
-        first, own = made[0][0], made[-1][0]
-        if not (_same(first.x, own.x) and _same(first.y, own.y)):
+        made.append(_together([loader.batch(0, index) for index in indices]))
+        if not (_same(made[0].image, made[-1].image) and _same(made[0].y, made[-1].y)):
             raise LocalgradError(
-                f"maps: {folder} reads the test images of {images.name} otherwise than {folders[0]} (size, "
-                "normalisation or order): its maps cannot stand beside those."
+                f"maps: {folder} reads other test images of {images.name} than {folders[0]} (their size, pixels or "
+                "labels differ): its maps cannot stand beside those."
             )
-    return made[0]
+    return made, names
 
 
 def _together(batches: Sequence[Batch]) -> Batch:
