@@ -203,6 +203,26 @@ def test_blocks_that_work_in_place() -> None:
         assert cam.map_BHW.max() > 0
 
 
+class AlwaysDraws(nn.Module):
+    """Noise in evaluation mode too, and an input changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 1)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.layer(h.mul_(2)) + torch.randn(1)
+
+
+def test_a_network_that_draws_and_changes_its_input() -> None:
+    model = nn.Sequential(OrderedDict(a=AlwaysDraws(), flat=nn.Flatten(), fc=nn.Linear(4 * 64, 4)))
+    net: LocalNetwork = localize(model, Backprop(), example=torch.zeros(1, 3, 8, 8))
+    x, states = X.clone(), random_states()
+    first, again = (feature_maps(net, x, of="block")[0] for _ in range(2))
+    assert torch.equal(x, X) and same_states(states, random_states())
+    assert torch.equal(first.map_BHW, again.map_BHW)
+
+
 def test_tokens() -> None:
     net: LocalNetwork = localize(vit(), Backprop(), example=torch.zeros(1, 3, 32, 32))
     x = torch.randn(2, 3, 32, 32)

@@ -120,7 +120,7 @@ def feature_maps(
                     traces.append(_trace(unit, h, every=of == "block", graph=kind == "grad-cam"))
             features = [trace.top for trace in traces]
             for place, (unit, trace) in enumerate(zip(members, traces, strict=True), start):
-                asked = _Asked(None, None, trace.kept)
+                asked = _Asked(None, None, [None] * len(trace.kept))
                 if kind == "grad-cam":
                     with precision.autocast(device):
                         asked = _ask(net, unit, trace, features, None if target == "predicted" else labels_B)
