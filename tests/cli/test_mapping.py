@@ -7,9 +7,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
-from localgrad.cli.map_sheet import method_words
+from localgrad.analysis import FeatureMap
+from localgrad.cli.map_sheet import Part, make_sheet, method_words
 from localgrad.methods import DGL, GNDGL, AugLocal, Backprop
+from localgrad.recipes import digits
+from localgrad.spec import Batch
 
 from .conftest import Localgrad
 
@@ -91,6 +95,7 @@ def test_maps_of_runs(runs: Localgrad, refused: Callable[..., str]) -> None:
     assert "has 360 images, from 0 to 359: there is none at 360, 400" in refused("maps", "dgl", "--index", "360,3,400")
     assert "--index: expected different whole numbers" in refused("maps", "dgl", "--index", "3,3")
     assert "--images: expected 1 to 64, got 0." in refused("maps", "dgl", "--images", 0)
+    assert "--kind: expected one of channel-mean, grad-cam, got 'cam'." in refused("maps", "dgl", "--kind", "cam")
     assert "--target is about Grad-CAM" in refused("maps", "dgl", "--target", "predicted")
     assert refused("maps", "dgl", "-o", "no/x.png").startswith("maps: the figure was not written to no/x.png: No such")
     assert "nowhere is not a run folder" in refused("maps", "nowhere") and "got none" in refused("maps")
@@ -120,6 +125,28 @@ def test_runs_that_read_images_in_their_own_way(localgrad: Localgrad, refused: C
         status, text = localgrad("maps", "tiny", "scaled", "--kind", kind, "-o", "both.png")
         assert (status, text) == (0, "wrote both.png\n")
     assert "maps: other reads other test images of noise than tiny" in refused("maps", "tiny", "other", "-o", "x.png")
+
+
+def test_an_empty_map_says_so() -> None:
+    batch = Batch(x=torch.zeros(2, 1, 2, 2), y=torch.tensor([1, 0]), image=torch.zeros(2, 1, 2, 2))
+    map_BHW = torch.tensor([[[0.0, 0.0]], [[0.0, 2.0]]])
+    one = FeatureMap("end", 0, (3, 1, 2), map_BHW, "", torch.tensor([1, 0]), torch.tensor([1, 1]))
+    lone = FeatureMap("more", 1, (3, 1, 2), None, "no classifier")
+    part = Part(digits.dgl(), Path("nowhere"), (one, lone))
+    sheet = make_sheet(
+        [part], batch, [4, 7], ("zero", "a very long class name"), kind="grad-cam", of="unit", target="label"
+    )
+    (group,) = sheet.groups
+    cells = group.columns[0].cells
+    assert [(cell.word, cell.note) for cell in cells] == [("none", "a very l…"), ("", "✗ a very…")]
+    assert cells[1].map_HW.tolist() == [[0, 1]] and sheet.labels == ("#4\na very long c…", "#7\nzero")
+    assert (group.columns[1].cells, group.columns[1].missing) == ((), "no classifier")
+    assert group.title == "DGL, 2 units: accuracy not recorded"
+    mean = make_sheet([part], batch, [4, 7], ("zero", "one"), kind="channel-mean", of="block", target="label")
+    assert mean.groups[0].columns[0].cells[0].word == "" and [one.border for one in mean.groups[0].columns] == [
+        True,
+        False,
+    ]
 
 
 def test_words_for_a_method() -> None:

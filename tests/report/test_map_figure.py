@@ -19,12 +19,14 @@ HOSTILE = "<script>alert(1)</script>\"'&$x^2$\n\x07\N{CJK UNIFIED IDEOGRAPH-4E2D
 def sheet(units: int, images: int = 2, name: str = "layer1.0", missing: str = "") -> Sheet:
     draw = np.random.default_rng(0)
     columns = tuple(
-        Column(f"{name}{number}", ("8x8", "93.1 %"), tuple(Cell(draw.random((8, 8)), "✗ 3") for _ in range(images)))
+        Column(
+            f"{name}{number}", ("8x8", "93.1 %"), tuple(Cell(draw.random((8, 8)), "✗ 3", "none") for _ in range(images))
+        )
         for number in range(units)
     )
     lone = (Column("end", ("",), (), missing),) if missing else ()
     picture = draw.random((8, 8, 3))
-    groups = (Group(f"DGL {name}", "below", (*columns, *lone)), Group("Backprop", "", columns[:1]))
+    groups = (Group(f"DGL {name}", "below", (*columns, *lone)), Group("Backprop", "", (columns[0],)))
     return Sheet((picture,) * images, ("#0\ncat",) * images, groups, "lowest", "highest", ("a note " * 30, HOSTILE))
 
 

@@ -99,7 +99,8 @@ def _cells(one: FeatureMap, kind: Kind, classes: Sequence[str], labels: Sequence
         if one.predicted_B is not None:
             chosen, label = int(one.predicted_B[number]), labels[number]
             note = short(classes[chosen], 9) if chosen == label else f"✗ {short(classes[chosen], 7)}"
-        yield Cell(map_HW.numpy(), note)
+        empty = kind == "grad-cam" and not bool(map_HW.any())
+        yield Cell(map_HW.numpy(), note, "none" if empty else "")
 
 
 def _accuracy(run: Run, record: RunRecord) -> str:
@@ -128,7 +129,7 @@ def _notes(runs: Sequence[Run], kind: Kind, of: Of, target: Target) -> Iterator[
         yield (
             f"Grad-CAM (Selvaraju et al. 2017) of the features behind every {of} for the logit of {chosen} in {own}"
             f"{behind}; every map scaled by itself from 0. Below a map: the class that the head chose, ✗ where it is "
-            "wrong."
+            "wrong; none: nothing speaks for the class anywhere."
         )
     if of == "unit":
         yield f"Below a unit's name: size of the map; test top-1 of {own}, at the epoch in the title."

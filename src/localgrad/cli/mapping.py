@@ -47,7 +47,7 @@ def maps(words: Words) -> int:
         "--skip_tokens", type=int, default=0, help="class tokens and registers in front of a grid of tokens"
     )
     add_moved(parser)
-    values = parse(parser, words)
+    values = parse(parser, words, {"kind": Kind, "of": Of, "target": Target})
     folders: list[Path] = values["runs"]
     out = _output(folders, values["output"])
     runs = [run_of(folder, values) for folder in folders]

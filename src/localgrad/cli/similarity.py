@@ -75,7 +75,7 @@ def cka(words: Words) -> int:
     parser.add_argument("--minibatch", type=int, default=256, help="images per mini-batch of the unbiased version")
     parser.add_argument("--seed", type=int, default=0, help="of the order in which images come into mini-batches")
     add_moved(parser)
-    values = parse(parser, words)
+    values = parse(parser, words, {"show": Show, "features": Describe})
     if len(values["runs"]) != 2:
         raise LocalgradError(
             f"localgrad cka RUN RUN [-o FILE]: expected the folders of two runs, got {len(values['runs'])}."

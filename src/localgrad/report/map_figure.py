@@ -105,8 +105,9 @@ def _image(axes: Axes, image: Any, x: float, y: float, cell: float) -> None:
 
 
 def _cell(axes: Axes, one: Cell, x: float, y: float, cell: float) -> None:
-    if one.map_HW is not None:
-        _put(axes, one.map_HW, x, y, cell, COLORS)
+    _put(axes, one.map_HW, x, y, cell, COLORS)
+    if one.word:
+        _text(axes, x + cell / 2, y + cell / 2, one.word, size=7, color=_MUTED, ha="center", va="center")
     if one.note:
         _text(axes, x + cell / 2, y + cell + 0.01, one.note, size=6.5, color=_MUTED, ha="center", va="top")
 

@@ -10,10 +10,11 @@ from typing import Any, final
 @final
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One map in [0, 1], map_HW. ``note`` stands below it, such as the class that a head chose."""
+    """One map in [0, 1], map_HW. ``note`` stands below it, such as the class that a head chose, ``word`` on it."""
 
     map_HW: Any
     note: str = ""
+    word: str = ""
 
 
 @final
