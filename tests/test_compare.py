@@ -13,7 +13,7 @@ from statistics import mean, stdev
 import pytest
 from rich.console import Console
 
-from localgrad.compare import CompareInterrupted, Comparison, compare, table
+from localgrad.compare import Comparison, RunsInterrupted, compare, table
 from localgrad.errors import LocalgradError, RunError
 from localgrad.recipes import digits
 from localgrad.train import Run
@@ -138,7 +138,7 @@ def test_interrupted_comparison_continues(done: tuple[Path, Comparison], tmp_pat
         r"SIGTERM: x\.py:my/dgl, seed 0 was stopped; 2 of 4 runs in .* are finished\. "
         "Give the same command again: finished runs are kept, and this one continues"
     )
-    with pytest.raises(CompareInterrupted, match=message) as stopped:
+    with pytest.raises(RunsInterrupted, match=message) as stopped:
         compare(runs_of(), tmp_path, Told(stop_at="dgl, seed 0"))
     assert stopped.value.signal == "SIGTERM"
     assert not (tmp_path / "comparison.json").exists() and not (tmp_path / "x.py_my_dgl-seed1").exists()

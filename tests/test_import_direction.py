@@ -27,7 +27,9 @@ LEVELS = (
     {"fitting"},
     {"report", "train"},
     {"adapters", "exported", "paper_tables", "recipes", "testing"},
+    {"several"},
     {"compare"},
+    {"reproduction"},
     {"cli"},
     {"__init__", "__main__"},
 )

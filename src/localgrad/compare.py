@@ -3,7 +3,6 @@
 Follow one name: its seeds are trained in folders of their own, then its first Run is measured beside the others'.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,36 +12,24 @@ import torch
 
 from localgrad.analysis import Audit, audit
 from localgrad.cost import Macs, StepTime, live, macs, memory, step_times
-from localgrad.errors import LocalgradError, RunError
+from localgrad.errors import RunError
 from localgrad.facts import Plain, differences, plain
 from localgrad.report.comparison import COMPARISON_FILE, Comparison, Row, Score
 from localgrad.report.terminal import table
+from localgrad.several import RunsInterrupted, check_saved, place, train_all
 from localgrad.spec import Batch, Span
-from localgrad.train.checkpoint import check_facts
-from localgrad.train.loop import Result, train
-from localgrad.train.newest import has_checkpoint, read_newest
+from localgrad.train.loop import Result
 from localgrad.train.progress import Reporter, Silent
 from localgrad.train.record import conditions, write_atomic
 from localgrad.train.run import Run
 from localgrad.train.setup import deterministic_kernels, make_loaders, make_loop
 
-__all__ = ["CompareInterrupted", "Comparison", "compare", "table"]
+__all__ = ["Comparison", "RunsInterrupted", "compare", "table"]
 
 SAME = ("data", "epochs", "batch_size", "val_fraction", "device", "channels_last")
 """Settings that all names must share: else accuracies, or times of interleaved steps, say nothing about each other."""
 
 WARMUP = 3
-
-
-@final
-class CompareInterrupted(LocalgradError):
-    """A signal stopped a run; everything is saved. ``signal`` is its name."""
-
-    def __init__(self, signal: str, where: str) -> None:
-        super().__init__(
-            f"{signal}: {where} Give the same command again: finished runs are kept, and this one continues."
-        )
-        self.signal = signal
 
 
 @final
@@ -66,23 +53,14 @@ def compare(
     continue. ``repeats`` steps of every name are timed, taking turns; ratios are to the first name.
 
     Raises RunError with all problems found before any work, LocalgradError for a folder that holds a run with other
-    settings, CompareInterrupted when a signal stopped a run.
+    settings, RunsInterrupted when a signal stopped a run.
     """
     reporter = reporter or Silent()
-    placed = place(runs, folder)
+    placed = place(runs, folder, "compare")
     check(placed)
-    total = sum(map(len, placed.values()))
     results: dict[str, list[Result]] = {}
-    for name, own in placed.items():
-        for run in own:
-            done = sum(map(len, results.values()))
-            reporter.line(f"[{done + 1}/{total}] {name}, seed {run.seed}")
-            assert run.out is not None
-            result = train(run, resume=run.out.exists(), reporter=reporter)
-            if result.interrupted is not None:
-                where = f"{name}, seed {run.seed} was stopped; {done} of {total} runs in {folder} are finished."
-                raise CompareInterrupted(result.interrupted, where)
-            results.setdefault(name, []).append(result)
+    for name, result in train_all(placed, folder, reporter):
+        results.setdefault(name, []).append(result)
     reporter.line(f"measuring {repeats} interleaved steps, live memory and reach of every method")
     costs = measure({name: own[0] for name, own in placed.items()}, repeats)
     first = next(iter(costs.values()))
@@ -92,40 +70,12 @@ def compare(
     return comparison
 
 
-def place(runs: Mapping[str, Sequence[Run]], folder: Path) -> dict[str, list[Run]]:
-    """The Runs with the folders that they are trained in. Raises LocalgradError when two would share one."""
-    placed = {
-        name: [replace(run, out=folder / folder_name(name, run.seed)) for run in own] for name, own in runs.items()
-    }
-    owners: dict[Path, str] = {}
-    for name, own in placed.items():
-        for run in own:
-            assert run.out is not None
-            if run.out in owners:
-                raise LocalgradError(
-                    f"compare: {owners[run.out]!r} and {name!r}, seed {run.seed}, would both be trained in {run.out}. "
-                    "Give every name once, with different seeds, and names that differ in letters or digits."
-                )
-            owners[run.out] = name
-    return placed
-
-
-def folder_name(name: str, seed: int) -> str:
-    """A single path component for any name."""
-    return f"{re.sub(r'[^A-Za-z0-9._+=,-]+', '_', name)}-seed{seed}"
-
-
 def check(runs: Mapping[str, Sequence[Run]]) -> None:
     """Raise RunError with everything that is wrong, then LocalgradError for a folder that holds another run."""
     problems = list(_problems(runs))
     if problems:
         raise RunError(problems)
-    for own in runs.values():
-        for run in own:
-            assert run.out is not None
-            if has_checkpoint(run.out):
-                header, _, path = read_newest(run.out)
-                check_facts(header["facts"], plain(run.facts()), path)
+    check_saved(runs)
 
 
 def _problems(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:

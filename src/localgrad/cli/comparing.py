@@ -9,7 +9,7 @@ from localgrad.cli.options import parse, plain_parser, recipe_parser, run_from_w
 from localgrad.cli.recipes import find_recipe
 from localgrad.cli.tables import console
 from localgrad.cli.words import option_names
-from localgrad.compare import CompareInterrupted
+from localgrad.compare import RunsInterrupted
 from localgrad.compare import compare as run_compare
 from localgrad.compare import table as comparison_table
 from localgrad.errors import LocalgradError
@@ -62,7 +62,7 @@ def compare(words: Words) -> int:
         ]
     try:
         comparison = run_compare(runs, values["out"], OnConsole())
-    except CompareInterrupted as stop:
+    except RunsInterrupted as stop:
         print(stop, file=sys.stderr)
         return 128 + Signals[stop.signal].value
     console().print(comparison_table(comparison))
