@@ -18,7 +18,7 @@ from tests.cli.conftest import Localgrad
 
 AUGLOCAL_T1 = """\
 auglocal  AugLocal: Ma, Wu, Si, Tan 2024, ICLR
-  T1
+  T1  (auglocal:1)
     cifar10.backprop_resnet32  test_acc_%: 93.73±0.04
     svhn.backprop_resnet32  test_acc_%: 97.01±0.03
     stl10.backprop_resnet32  test_acc_%: 80.8±0.17

@@ -21,6 +21,7 @@ VERBS = (
     "plan",
     "simulate",
     "report",
+    "reproduce",
 )
 
 
@@ -132,6 +133,10 @@ def find_verb(word: str) -> Callable[[Sequence[str]], int]:
         from localgrad.cli import calibrating  # noqa: PLC0415
 
         return calibrating.calibrate
+    if word == "reproduce":
+        from localgrad.cli import reproducing  # noqa: PLC0415
+
+        return reproducing.reproduce
     if word == "recipes":
         from localgrad.cli import listing  # noqa: PLC0415
 
@@ -169,5 +174,6 @@ Train PyTorch networks with local learning: every unit has its own loss, no grad
   plan RECIPE --ranks N          which process hosts which unit, what is sent, what to expect
   simulate RECIPE|PLAN.json      what unequal, slow, failing nodes make of a distributed run, thousands of them
   report RUN... -o FILE          one HTML page about runs
+  reproduce TABLE                a paper's table, ours beside theirs: auglocal:1; as recorded, or small in 15 minutes
 
 `localgrad VERB --help` and `localgrad train RECIPE --help` say more."""

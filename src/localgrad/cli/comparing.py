@@ -58,7 +58,7 @@ def compare(words: Words) -> int:
     for reference in references:
         mine, _ = _divide(shared, sorted(accepted[reference]))
         runs[reference] = [
-            run_from_words("compare", reference, [*mine, "--seed", seed]) for seed in _seeds(values["seeds"])
+            run_from_words("compare", reference, [*mine, "--seed", seed]) for seed in seeds_from(values["seeds"])
         ]
     try:
         comparison = run_compare(runs, values["out"], OnConsole())
@@ -72,7 +72,8 @@ def compare(words: Words) -> int:
     return 0
 
 
-def _seeds(text: str) -> list[str]:
+def seeds_from(text: str) -> list[str]:
+    """``0,1,2`` as words. Raises LocalgradError for anything else."""
     seeds = [word.strip() for word in text.split(",")]
     if not all(seed.isdecimal() for seed in seeds) or len(set(seeds)) < len(seeds):
         raise LocalgradError(f"--seeds: expected different whole numbers such as 0,1,2, got {text!r}.")

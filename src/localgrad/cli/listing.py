@@ -1,7 +1,6 @@
 """The verb that lists recipes: by paper and table, with the reported figures beside them."""
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +9,7 @@ from localgrad.cli.recipes import built_in
 from localgrad.cli.table_lines import Entry, command_line, table_lines
 from localgrad.errors import LocalgradError, did_you_mean, there_are
 from localgrad.recipes.experiments import Experiment, experiment
-from localgrad.reported import PAPERS, Row, rows
+from localgrad.reported import PAPERS, Row, place_of, rows, table_name
 
 Words = Sequence[str]
 
@@ -18,7 +17,8 @@ HEAD = """\
 RECIPE [options]  METRIC: what the paper reports. `localgrad train RECIPE [options]` makes it, for metrics marked (cost)
 `localgrad cost`, for (compare) `localgrad compare`, for (evaluate, stl10) training and `localgrad evaluate RUN --data
 stl10`. Accuracies are those of the last epoch. `localgrad recipes --paper NAME --table T1 --commands` prints whole
-commands, `localgrad train RECIPE --help` all options of a recipe.
+commands, `localgrad train RECIPE --help` all options of a recipe. `localgrad reproduce TABLE` runs a whole table and
+writes ours beside theirs; TABLE is what stands in brackets behind it.
 """
 
 
@@ -52,7 +52,7 @@ def choose(paper: str | None, table: str | None) -> list[Row]:
             sentences(f"localgrad recipes --paper {paper}: there is no such paper.", paper, list(PAPERS))
         )
     found = [row for row in rows() if paper in (None, row.paper)]
-    tables = sorted({row.table for row in found}, key=_place)
+    tables = sorted({row.table for row in found}, key=place_of)
     if table is not None and table not in tables:
         where = "" if paper is None else f" in {paper}"
         raise LocalgradError(
@@ -60,17 +60,12 @@ def choose(paper: str | None, table: str | None) -> list[Row]:
         )
     order = {name: place for place, name in enumerate(PAPERS)}
     kept = [row for row in found if table in (None, row.table)]
-    return sorted(kept, key=lambda row: (order[row.paper], _place(row.table)))
+    return sorted(kept, key=lambda row: (order[row.paper], place_of(row.table)))
 
 
 def sentences(told: str, word: str, choices: Sequence[str]) -> str:
     """What is wrong, what was probably meant, and all that there is."""
     return " ".join(filter(None, [told, did_you_mean(word, choices), there_are(choices)]))
-
-
-def _place(table: str) -> tuple[bool, list[int], str]:
-    """Tables before figures, T2 before T10."""
-    return not table.startswith("T"), [int(number) for number in re.findall(r"\d+", table)], table
 
 
 def commands(chosen: Sequence[Row]) -> Iterator[str]:
@@ -90,7 +85,7 @@ def listing(chosen: Sequence[Row], *, rest: bool) -> Iterator[str]:
         if paper != last:
             yield from ("", f"{paper}  {PAPERS[paper]}")
             last = paper
-        yield f"  {table}"
+        yield f"  {table}  ({table_name(paper, table)})"
         yield from ("    " + line for line in table_lines(entries))
     if rest:
         used = {found.recipe for row in rows() if isinstance(found := experiment(row), Experiment)}

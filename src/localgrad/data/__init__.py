@@ -25,6 +25,7 @@ from localgrad.data.loader import Loader as Loader
 from localgrad.data.mnist import KMNIST as KMNIST
 from localgrad.data.mnist import MNIST as MNIST
 from localgrad.data.mnist import FashionMNIST as FashionMNIST
+from localgrad.data.prefix import Prefix as Prefix
 from localgrad.data.split import Split as Split
 from localgrad.data.stl10 import STL10 as STL10
 from localgrad.data.stratify import split_validation as split_validation

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 
+from localgrad.facts import plain
 from localgrad.recipes.experiments.auglocal import auglocal
 from localgrad.recipes.experiments.dgl import dgl
 from localgrad.recipes.experiments.experiment import Experiment as Experiment
@@ -18,6 +19,7 @@ from localgrad.recipes.experiments.infopro import infopro
 from localgrad.recipes.experiments.mlaan import mlaan
 from localgrad.recipes.experiments.predsim import predsim
 from localgrad.reported import Row
+from localgrad.train import Origin, Run
 
 PAPERS: Mapping[str, Callable[[Row], Experiment | NotCovered]] = {
     "dgl": dgl,
@@ -51,6 +53,19 @@ def verb_of(metric: str) -> Verb:
     if metric.startswith(COST):
         return "cost"
     return "compare" if metric.startswith(TIME) else "train"
+
+
+def run_of(recipe: str, keywords: Mapping[str, object], **more: object) -> Run:
+    """The recipe's Run, with its origin, so that every verb can make it again.
+
+    ``more`` are keywords such as seed and data_root that come on top where the recipe has them.
+    """
+    defaults = defaults_of(recipe)
+    given = {**keywords, **{name: value for name, value in more.items() if name in defaults}}
+    module, _, name = recipe.partition(".")
+    run = getattr(importlib.import_module(f"localgrad.recipes.{module}"), name)(**given)
+    assert isinstance(run, Run)
+    return replace(run, origin=Origin(recipe, {name: plain(value) for name, value in {**defaults, **given}.items()}))
 
 
 @cache

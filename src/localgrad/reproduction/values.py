@@ -1,0 +1,68 @@
+"""Our figure of a finished run: the accuracy that the paper's metric names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from localgrad.analysis.features import BlockFeatures, block_features
+from localgrad.analysis.probe import fit_probes
+from localgrad.data import Images, Part
+from localgrad.network import LocalNetwork
+from localgrad.train import Run
+from localgrad.train.newest import load_trained
+from localgrad.train.setup import EVAL_BATCH, EVAL_PIXELS, load_images, place
+
+LINEAR = "linear_probe"
+
+
+def accuracy(metric: str, figure: str, test: Mapping[str, Any]) -> float:
+    """The percent that ``metric`` names, of the last epoch's ``test``; ``figure`` names another entry than top-1."""
+    if figure:
+        found: Any = test
+        for part in figure.split("."):
+            found = found[part]
+    else:
+        found = test["top5" if metric.startswith("top5") else "top1"]
+    return 100.0 - float(found) if "error" in metric else float(found)
+
+
+def kind_of(metric: str, figure: str) -> str:
+    """What an accuracy of ours is, in words."""
+    if metric.startswith(LINEAR):
+        return "test top-1 of a linear classifier on the frozen features of the last block"
+    what = {"ensemble.layerwise": "layer-wise ensemble's", "ensemble.last": "ensemble of the last module's heads,"}
+    whose = what.get(figure) or (f"own head of unit {figure.partition('.')[2]}," if figure else "")
+    rank = "top-5" if metric.startswith("top5") else "top-1"
+    error = " error" if "error" in metric else ""
+    return " ".join(filter(None, [whose, f"test {rank}{error}, last epoch"]))
+
+
+def linear_top1(run: Run) -> float:
+    """Test top-1 of a linear probe on the last block of a finished run, in its folder ``run.out``."""
+    assert run.out is not None
+    net = place(load_trained(run, run.out), run, run.torch_device())
+    return probe_last(net, run, load_images(run))
+
+
+def probe_last(net: LocalNetwork, run: Run, images: Images) -> float:
+    """Test top-1 in percent of a multinomial logistic regression on the last block's mean over positions."""
+    parts: dict[Part, BlockFeatures] = {}
+    both: tuple[Part, Part] = ("train", "test")
+    for part in both:
+        loader = images.loader(
+            part,
+            training=False,
+            batch_size=max(1, min(EVAL_BATCH, EVAL_PIXELS // (images.image[1] * images.image[2]))),
+            seed=run.seed,
+            device=run.torch_device(),
+            needs=frozenset(),
+            views=None,
+            channels_last=run.channels_last,
+            drop_last=False,
+        )
+        assert loader is not None
+        found = block_features(net, loader, precision=run.precision)
+        last = net.backbone.block_names[-1]
+        parts[part] = BlockFeatures({last: found.blocks[last]}, found.labels_N)
+    probes = fit_probes(parts["train"], classes=len(images.classes))
+    (top1,) = probes.top1(parts["test"]).values()
+    return top1

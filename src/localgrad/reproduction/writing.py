@@ -1,0 +1,98 @@
+"""A reproduction as files: ``reproduction.json`` and ``reproduction.md``."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from localgrad.reproduction.entries import FILE, Entry, Reproduction
+from localgrad.train.record import write_atomic
+
+MARKDOWN = "reproduction.md"
+
+
+def save(found: Reproduction, folder: Path) -> None:
+    """Write both files, each whole or not at all. Raises LocalgradError when the disk does not take them."""
+    write_atomic(folder / FILE, json.dumps(found.plain(), indent=1).encode(), "the table")
+    write_atomic(folder / MARKDOWN, markdown(found).encode(), "the table as text")
+
+
+def title(found: Reproduction) -> str:
+    """The table and the budget."""
+    return f"{found.table}, {found.request['budget']} budget ({found.source})"
+
+
+def cells(entry: Entry, *, short: bool) -> tuple[str, ...]:
+    """Number, row, metric, theirs, ours, n, gap, conditions, as text."""
+    row, ours = entry.figure.row, entry.ours
+    gap = entry.gap
+    shown = "" if gap is None else f"{gap:+.2f}"
+    if shown and short and entry.changed:
+        shown = f"({shown})"
+    return (
+        str(entry.figure.number),
+        entry.figure.label,
+        row.metric,
+        row.figure,
+        "" if ours is None else f"{ours} {ours.unit}".replace(" %", ""),
+        "" if ours is None or not ours.seeds else str(len(ours.seeds)),
+        shown,
+        conditions_of(entry),
+    )
+
+
+def conditions_of(entry: Entry) -> str:
+    """What ours is, or why there is none."""
+    if entry.ours is None:
+        return entry.reason
+    parts = list(entry.changed) or ["the paper's network and batch"]
+    parts.append(entry.ours.kind)
+    if entry.ratio is not None:
+        parts.append(f"of backpropagation's: theirs {entry.ratio[0]:.2f}, ours {entry.ratio[1]:.2f}")
+    return "; ".join(parts)
+
+
+def legend(found: Reproduction) -> list[str]:
+    """What the columns are."""
+    seeds = ", ".join(map(str, found.request["seeds"]))
+    lines = [
+        f"ours: last epoch on the test split, mean ± sample standard deviation over the seeds ({seeds}); theirs: as "
+        "the paper prints it.",
+        "gap: ours minus theirs, in the metric's own unit."
+        + (" In brackets: another setting than the paper's, a direction at most." if found.short else ""),
+    ]
+    if any(entry.figure.row.metric.startswith("gpu_memory") for entry in found.entries):
+        lines.append(
+            "memory: ours are live bytes of tensors, theirs what a GPU's allocator held: no gap, the ratios to "
+            "backpropagation compare."
+        )
+    return lines
+
+
+def markdown(found: Reproduction) -> str:
+    """The whole table as text."""
+    heads = ("#", "row", "metric", "theirs", "ours", "n", "gap", "conditions")
+    lines = [f"# {title(found)}", ""]
+    if found.warning:
+        lines += [f"**{found.warning}**", ""]
+    lines += [_line(heads), _line(["---"] * len(heads))]
+    lines += [_line(cells(entry, short=found.short)) for entry in found.entries]
+    notes = dict.fromkeys(note for entry in found.entries if (note := getattr(entry.figure.found, "note", "")))
+    lines += ["", *(f"- {line}" for line in legend(found)), *(f"- note: {note}" for note in notes)]
+    if found.plan:
+        setting = found.plan["setting"]
+        images = setting["images"] or "all"
+        lines += [
+            f"- plan: {setting['data']}, {images} training images, {setting['epochs']} epochs, networks of level "
+            f"{setting['level']}; estimated {found.plan['total'] / 60:.1f} minutes",
+            *(f"- {note}" for note in found.plan["notes"]),
+        ]
+    lines += ["", "Conditions:", "", *(f"- {name}: {_text(value)}" for name, value in found.conditions.items()), ""]
+    return "\n".join(lines)
+
+
+def _line(words: Sequence[str]) -> str:
+    return "| " + " | ".join(word.replace("|", "\\|").replace("\n", " ") for word in words) + " |"
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
