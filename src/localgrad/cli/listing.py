@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from localgrad.cli.options import parse, plain_parser, summary
 from localgrad.cli.recipes import built_in
@@ -34,12 +34,16 @@ def recipes(words: Words) -> int:
         lines = commands(chosen)
     else:
         lines = listing(chosen, rest=values["paper"] is None and values["table"] is None)
-    # Not through rich: lines are not wrapped, so that they can be searched and cut.
+    print_lines(lines)
+    return 0
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines not through rich: they are not wrapped, so that they can be searched and cut."""
     try:
         print("\n".join(lines), flush=True)
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def choose(paper: str | None, table: str | None) -> list[Row]:

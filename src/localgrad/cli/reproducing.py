@@ -7,6 +7,7 @@ from signal import Signals
 from typing import Literal
 
 from localgrad.cli.comparing import seeds_from
+from localgrad.cli.listing import print_lines
 from localgrad.cli.options import parse, plain_parser
 from localgrad.cli.tables import console
 from localgrad.errors import LocalgradError
@@ -47,7 +48,7 @@ def reproduce(words: Words) -> int:
     name, rows = find_table(values["table"])
     figures = choose(figures_of(rows), values["rows"])
     if values["list"]:
-        print("\n".join(map(listed, figures)))
+        print_lines(map(listed, figures))
         return 0
     budget = values["budget"]
     if not values["minutes"] > 0:

@@ -8,7 +8,7 @@ import torch
 
 from localgrad.cost import StepTime, step_times
 from localgrad.heap import keep_freed_memory
-from localgrad.reproduction.planning import Pace, Walk, passes, steps_per_epoch
+from localgrad.reproduction.planning import Pace, Walk, passes
 from localgrad.reproduction.values import probe_last
 from localgrad.train import Run, evaluate
 from localgrad.train.setup import deterministic_kernels, load_images, make_loaders, make_loop
@@ -43,7 +43,7 @@ def measure(runs: Mapping[str, Run], seeds: int, told: Callable[[str], None]) ->
             probe_last(loop.net, run, images)
             pace = Pace(step, 0.0, perf_counter() - start)
         walks = passes(run, len(loop.net.unit_list()))
-        found[name] = Walk(pace, steps_per_epoch(run, len(loaders.train.split)), walks, seeds)
+        found[name] = Walk(pace, len(loaders.train.split), run.batch_size, run.drop_last, walks, seeds)
         told(f"  {name}: {1000 * step:.0f} ms per step")
     return found
 

@@ -7,20 +7,19 @@ from typing import Any, final
 
 from localgrad.data import DataError
 from localgrad.errors import LocalgradError, RunError
-from localgrad.reproduction.figures import Figure, Training, small_table
+from localgrad.reproduction.figures import Figure, small_table
 from localgrad.reproduction.measuring import measure
 from localgrad.reproduction.planning import (
     CIFAR,
     DIGITS,
-    LEAST_EPOCHS,
     SHARE,
     Candidate,
     Walk,
-    fitting_epochs,
+    choose,
     table_seconds,
 )
 from localgrad.reproduction.request import Request
-from localgrad.reproduction.small import SmallSetting, found_data, small_data
+from localgrad.reproduction.small import SmallData, SmallSetting, found_data, small_data
 from localgrad.train.progress import Reporter
 
 
@@ -83,20 +82,16 @@ def make_plan(figures: Sequence[Figure], request: Request, start: float, reporte
         problems = [str(error)]
     if problems:
         raise RunError(problems)
-    walks: dict[str, Walk] = {}
-    refused: dict[str, str] = {}
-    epochs, chosen, measured = 0, candidates[-1], None
-    for candidate in candidates:
-        setting = SmallSetting(kind, candidate.level, candidate.images, 1)
-        table = small_table(figures, setting, request.seeds, request.data_root)
-        if measured is None or measured.level != candidate.level or measured.images != candidate.images:
-            reporter.line(f"measuring a few steps of {len(table.trainings)} trainings ({told(candidate)})")
-            walks, refused = _measured(table.trainings, len(request.seeds), reporter)
-            measured = candidate
-        seconds = SHARE * 60 * request.minutes - (perf_counter() - start)
-        epochs, chosen = fitting_epochs(walks, seconds), candidate
-        if epochs >= LEAST_EPOCHS or not walks or seconds <= 0:
-            break
+    measured = candidates[0]
+    walks, refused = _measured(figures, kind, measured, request, reporter)
+    chosen, epochs = choose(walks, measured, candidates, left(request, start))
+    if chosen.level != measured.level:
+        # What another level takes was a guess; now it is measured.
+        measured = chosen
+        walks, refused = _measured(figures, kind, measured, request, reporter)
+        rest = candidates[candidates.index(chosen) :]
+        chosen, epochs = choose(walks, measured, rest, left(request, start))
+    walks = {name: walk.at(chosen, measured) for name, walk in walks.items()}
     epochs = max(1, epochs)
     setting = SmallSetting(kind, chosen.level, chosen.images, epochs)
     total = table_seconds(walks, epochs)
@@ -111,10 +106,15 @@ def make_plan(figures: Sequence[Figure], request: Request, start: float, reporte
     for note in notes:
         reporter.line(note)
     reporter.line(
-        f"plan: {len(walks)} trainings of {epochs} epochs, {len(request.seeds)} seed(s), {told(chosen)}: about "
-        f"{total / 60:.1f} of {request.minutes:g} minutes"
+        f"plan: {len(walks)} trainings of {counted(epochs, 'epoch')} for {counted(len(request.seeds), 'seed')}, "
+        f"{told(chosen)}: about {total / 60:.1f} of {request.minutes:g} minutes"
     )
     return plan
+
+
+def counted(count: int, what: str) -> str:
+    """``1 epoch``, ``3 epochs``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def told(candidate: Candidate) -> str:
@@ -123,12 +123,22 @@ def told(candidate: Candidate) -> str:
     return f"networks of level {candidate.level}, {images}"
 
 
-def _measured(trainings: Sequence[Training], seeds: int, reporter: Reporter) -> tuple[dict[str, Walk], dict[str, str]]:
+def left(request: Request, start: float) -> float:
+    """Seconds that may be planned with."""
+    return SHARE * 60 * request.minutes - (perf_counter() - start)
+
+
+def _measured(
+    figures: Sequence[Figure], kind: SmallData, at: Candidate, request: Request, reporter: Reporter
+) -> tuple[dict[str, Walk], dict[str, str]]:
     walks: dict[str, Walk] = {}
+    table = small_table(figures, SmallSetting(kind, at.level, at.images, 1), request.seeds, request.data_root)
     refused: dict[str, str] = {}
-    for training in trainings:
+    if table.trainings:
+        reporter.line(f"measuring a few steps of {len(table.trainings)} trainings ({told(at)})")
+    for training in table.trainings:
         try:
-            walks |= measure({training.name: training.runs[0]}, seeds, reporter.line)
+            walks |= measure({training.name: training.runs[0]}, len(request.seeds), reporter.line)
         except LocalgradError as error:
             refused[training.name] = f"not in the short budget: {error}"
     return walks, refused

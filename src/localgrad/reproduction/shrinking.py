@@ -164,7 +164,7 @@ def changes(run: Run, small: Run) -> Iterator[str]:
     depths = [getattr(one.method, "depth", None) for one in (run, small)]
     if depths[0] != depths[1]:
         yield f"d={depths[1]} ({depths[0]})"
-    yield f"{small.epochs} epochs ({run.epochs})"
+    yield f"{small.epochs} epoch{'' if small.epochs == 1 else 's'} ({run.epochs})"
     yield f"batch {small.batch_size} ({run.batch_size})"
     yield f"lr {small.optimizer.lr:g} ({run.optimizer.lr:g})"
     if getattr(run.data, "classes_per_batch", None) is not None:

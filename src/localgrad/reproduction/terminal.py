@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from localgrad.reproduction.entries import Reproduction
-from localgrad.reproduction.writing import cells, legend, title
+from localgrad.reproduction.writing import cells, legend, shared, title
 
 
 def table(found: Reproduction) -> RenderableType:
@@ -20,12 +20,15 @@ def table(found: Reproduction) -> RenderableType:
     for head in ("theirs", "ours", "n", "gap"):
         grid.add_column(head, justify="right", no_wrap=True)
     grid.add_column("conditions", overflow="fold", ratio=4)
+    common = shared(found)
     for entry in found.entries:
-        words = list(cells(entry, short=found.short))
+        words = list(cells(entry, short=found.short, common=common))
         if len(metrics) == 1:
             del words[2]
         grid.add_row(*(Text(word) for word in words))
     warning = [Text(found.warning, style="bold red")] if found.warning else []
     head = title(found) + (f": {metrics[0]}" if len(metrics) == 1 else "")
+    if common:
+        warning.append(Text(f"All rows, the paper's in brackets: {'; '.join(common)}."))
     lines = [Text(line) for line in ("", *legend(found))]
-    return Group(Text(head, style="bold"), *warning, Text(""), grid, *lines, *warning)
+    return Group(Text(head, style="bold"), *warning, Text(""), grid, *lines, *(warning[:1] if found.warning else []))

@@ -21,8 +21,14 @@ def title(found: Reproduction) -> str:
     return f"{found.table}, {found.request['budget']} budget ({found.source})"
 
 
-def cells(entry: Entry, *, short: bool) -> tuple[str, ...]:
-    """Number, row, metric, theirs, ours, n, gap, conditions, as text."""
+def shared(found: Reproduction) -> tuple[str, ...]:
+    """What all rows that have a figure of ours have in common of their conditions: said once, above the table."""
+    lists = [parts_of(entry) for entry in found.entries if entry.ours is not None]
+    return tuple(part for part in lists[0] if all(part in other for other in lists)) if len(lists) > 1 else ()
+
+
+def cells(entry: Entry, *, short: bool, common: Sequence[str] = ()) -> tuple[str, ...]:
+    """Number, row, metric, theirs, ours, n, gap, conditions without the ``common`` ones, as text."""
     row, ours = entry.figure.row, entry.ours
     gap = entry.gap
     shown = "" if gap is None else f"{gap:+.2f}"
@@ -36,19 +42,24 @@ def cells(entry: Entry, *, short: bool) -> tuple[str, ...]:
         "" if ours is None else f"{ours} {ours.unit}".replace(" %", ""),
         "" if ours is None or not ours.seeds else str(len(ours.seeds)),
         shown,
-        conditions_of(entry),
+        conditions_of(entry, common),
     )
 
 
-def conditions_of(entry: Entry) -> str:
+def conditions_of(entry: Entry, common: Sequence[str] = ()) -> str:
     """What ours is, or why there is none."""
     if entry.ours is None:
         return entry.reason
-    parts = list(entry.changed) or ["the paper's network and batch"]
-    parts.append(entry.ours.kind)
+    return "; ".join(part for part in parts_of(entry) if part not in common)
+
+
+def parts_of(entry: Entry) -> list[str]:
+    """The conditions one by one."""
+    assert entry.ours is not None
+    parts = [*(entry.changed or ("the paper's network and batch",)), entry.ours.kind]
     if entry.ratio is not None:
         parts.append(f"of backpropagation's: theirs {entry.ratio[0]:.2f}, ours {entry.ratio[1]:.2f}")
-    return "; ".join(parts)
+    return parts
 
 
 def legend(found: Reproduction) -> list[str]:
@@ -74,8 +85,11 @@ def markdown(found: Reproduction) -> str:
     lines = [f"# {title(found)}", ""]
     if found.warning:
         lines += [f"**{found.warning}**", ""]
+    common = shared(found)
+    if common:
+        lines += [f"All rows, the paper's in brackets: {'; '.join(common)}.", ""]
     lines += [_line(heads), _line(["---"] * len(heads))]
-    lines += [_line(cells(entry, short=found.short)) for entry in found.entries]
+    lines += [_line(cells(entry, short=found.short, common=common)) for entry in found.entries]
     notes = dict.fromkeys(note for entry in found.entries if (note := getattr(entry.figure.found, "note", "")))
     lines += ["", *(f"- {line}" for line in legend(found)), *(f"- note: {note}" for note in notes)]
     if found.plan:
