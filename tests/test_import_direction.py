@@ -10,8 +10,8 @@ ROOT = Path(localgrad.__file__).parent
 
 # From the bottom up: a name here is a file or a folder of src/localgrad. Names on one line do not import each other.
 LEVELS = (
-    {"ensemble", "errors", "heap", "in_backward", "partition_tables", "reported", "rng", "update", "version"},
-    {"pooling", "spec"},
+    {"ensemble", "errors", "heap", "in_backward", "partition_tables", "rng", "update", "version"},
+    {"pooling", "reported", "spec"},
     {"blocks", "count", "data", "facts", "grouping", "losses", "recompute"},
     {"forward_calls"},
     {"auxnets", "objective", "segments"},

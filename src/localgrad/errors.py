@@ -9,6 +9,10 @@ class LocalgradError(ValueError):
     """A problem with what the user asked for: says what, where, expected, got, and what to do."""
 
 
+class DivergedError(LocalgradError):
+    """A training loss is not a finite number any more; the run was stopped."""
+
+
 class RunError(LocalgradError):
     """All problems of one run, found before any work."""
 

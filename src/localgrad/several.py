@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-from localgrad.errors import LocalgradError
+from localgrad.errors import DivergedError, LocalgradError
 from localgrad.facts import plain
 from localgrad.train.checkpoint import check_facts
 from localgrad.train.loop import Result, train
@@ -71,10 +71,12 @@ def train_all(
     folder: Path,
     reporter: Reporter,
     wanted: Callable[[str, Run], bool] = lambda name, run: True,
+    diverged: Callable[[str, DivergedError], None] | None = None,
 ) -> Iterator[tuple[str, Result]]:
     """Train all Runs in order, a (name, result) behind each; those that are not ``wanted`` when their turn comes, not.
 
-    Raises RunsInterrupted when a signal stopped a run, and what ``train`` raises.
+    Raises RunsInterrupted when a signal stopped a run, and what ``train`` raises; with ``diverged`` a run that diverges
+    is told to it, and the others go on.
     """
     total, done = sum(map(len, placed.values())), 0
     for name, own in placed.items():
@@ -83,7 +85,13 @@ def train_all(
                 continue
             reporter.line(f"[{done + 1}/{total}] {name}, seed {run.seed}")
             assert run.out is not None
-            result = train(run, resume=run.out.exists(), reporter=reporter)
+            try:
+                result = train(run, resume=run.out.exists(), reporter=reporter)
+            except DivergedError as error:
+                if diverged is None:
+                    raise
+                diverged(name, error)
+                continue
             if result.interrupted is not None:
                 where = f"{name}, seed {run.seed} was stopped; {done} of {total} runs in {folder} are finished."
                 raise RunsInterrupted(result.interrupted, where)

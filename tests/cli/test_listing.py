@@ -78,7 +78,7 @@ def test_everything_is_listed_in_the_order_of_papers_and_tables(localgrad: Local
         for n in range(lines.index(f"mlaan  {PAPERS['mlaan']}") + 1, len(lines))
         if lines[n][2:3] == "T"
     ]
-    assert own == ["T1", "T2", "T3", "T4", "T5", "T6"]
+    assert own == [f"T{number}  (mlaan:{number})" for number in range(1, 7)]
     auglocal = printed.partition("\nauglocal")[2].partition("\nmlaan")[0]
     assert auglocal.index("\n  T9\n") < auglocal.index("\n  T10\n")
     named = {line.split()[0] for line in lines if line.startswith("    ")}

@@ -70,13 +70,18 @@ def reproduce(words: Words) -> int:
     except RunsInterrupted as stop:
         print(stop, file=sys.stderr)
         return 128 + Signals[stop.signal].value
+    except KeyboardInterrupt:
+        print(f"interrupted: what is done is kept in {folder}. Give the same command again.", file=sys.stderr)
+        return 130
     out = console()
     out.print(reproduction_table(found))
     print(f"{folder}: reproduction.json, reproduction.md")
     if values["report"] is not None:
         runs = list(dict.fromkeys(folder / one for entry in found.entries for one in entry.folders))
-        write_report([run for run in runs if run.is_dir()], values["report"])
-        print(f"report: {values['report']}")
+        there = [run for run in runs if run.is_dir()]
+        if there:
+            write_report(there, values["report"])
+        print(f"report: {values['report']}" if there else "report: no run was trained, there is nothing to report on")
     return 0
 
 

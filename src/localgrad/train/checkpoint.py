@@ -24,7 +24,10 @@ from localgrad.train.tensors import file_bytes, read_tensors
 CHECKPOINT_FILE = "checkpoint.safetensors"
 FORMAT = "localgrad checkpoint 1"
 
-MOVABLE = ("device", "data.root", "data.cache", "data.download", "data.workers", "workers")
+MOVABLE = (
+    "device", "data.root", "data.cache", "data.download", "data.workers", "data.whole.root", "data.whole.cache",
+    "data.whole.download", "workers",
+)  # fmt: skip
 """Settings that may differ when a run continues: they say where, not what."""
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from localgrad.data import Batches
-from localgrad.errors import LocalgradError
+from localgrad.errors import DivergedError
 from localgrad.train.checkpoint import CHECKPOINT_FILE, Progress, save_checkpoint
 from localgrad.train.evaluate import Evaluation, evaluate
 from localgrad.train.interrupt import Interrupt, Interrupted
@@ -71,7 +71,7 @@ class Training:
     def run_epoch(self) -> None:
         """The rest of the current epoch, its evaluation, its row, and the checkpoint.
 
-        Raises LocalgradError when the loss of a unit is not finite; the checkpoint stays the one before.
+        Raises DivergedError when the loss of a unit is not finite; the checkpoint stays the one before.
         """
         progress, pace = self.progress, self.pace
         bar = self.reporter.epoch(pace.title(progress.epoch), pace.steps)
@@ -85,7 +85,7 @@ class Training:
         row = self.measure()
         self.log.append(row)
         if "diverged" in row:
-            raise LocalgradError(diverged_text(row, progress.epoch, self.folder))
+            raise DivergedError(diverged_text(row, progress.epoch, self.folder))
         self.sums = {}
         progress.seen, progress.batch = {}, 0
         progress.epoch += 1

@@ -1,0 +1,227 @@
+"""A table being run: costs, trainings and times of its rows, and the document that is written after each."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any, final
+
+from localgrad.errors import DivergedError, LocalgradError
+from localgrad.recipes.experiments import Experiment, NotCovered, run_of
+from localgrad.report.read import read_run
+from localgrad.reported import PAPERS
+from localgrad.reproduction.costs import cost_figure
+from localgrad.reproduction.entries import Entry, Ours, Reproduction, ours_from, with_ratios
+from localgrad.reproduction.figures import Figure, SmallTable, Training, paper_run, training_of
+from localgrad.reproduction.measuring import overhead
+from localgrad.reproduction.plans import Plan
+from localgrad.reproduction.request import Request
+from localgrad.reproduction.small import small_run
+from localgrad.reproduction.values import LINEAR, accuracy, kind_of, linear_top1
+from localgrad.reproduction.writing import save
+from localgrad.several import folder_name, train_all
+from localgrad.train import Result, Run
+from localgrad.train.progress import Reporter
+from localgrad.train.record import conditions
+
+REPEATS = 10
+"""Interleaved steps of an overhead in time."""
+
+WARNING = (
+    "NOT THE PAPER'S SETTING: short budget, small networks on small data for few epochs. Where a row says so, its gap "
+    "means no more than a direction."
+)
+
+
+@final
+@dataclass
+class Progress:
+    """What is known so far, by number of the figure; ``seconds`` spent on trainings, planned and real."""
+
+    ours: dict[int, Ours] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+    planned: float = 0.0
+    spent: float = 0.0
+
+
+@final
+@dataclass
+class State:
+    """A table being run: everything that its document is made of."""
+
+    name: str
+    request: Request
+    folder: Path
+    figures: Sequence[Figure]
+    trainings: Sequence[Training]
+    placed: Mapping[str, Sequence[Run]]
+    plan: Plan | None
+    table: SmallTable
+    progress: Progress
+    limit: float | None
+    load: tuple[float, float, float]
+    start: float
+
+    def save(self) -> Reproduction:
+        """Write the document as it is now."""
+        found = self.reproduction()
+        save(found, self.folder)
+        return found
+
+    def reproduction(self) -> Reproduction:
+        """The document as it is now."""
+        by_number = training_of(self.trainings)
+        entries = [self._entry(figure, by_number.get(figure.number)) for figure in self.figures]
+        device = next((run.torch_device() for own in self.placed.values() for run in own), None)
+        said: dict[str, Any] = {} if device is None else dict(conditions(device))
+        said |= {
+            "cores": os.cpu_count(),
+            "load_average_before": [round(value, 2) for value in self.load],
+            "load_average_after": [round(value, 2) for value in os.getloadavg()],
+            "seconds": round(perf_counter() - self.start, 1),
+            "seeds": list(self.request.seeds),
+        }
+        return Reproduction(
+            self.name,
+            PAPERS[self.name.partition(":")[0]],
+            self.request.facts(),
+            with_ratios(entries),
+            "" if self.plan is None else WARNING,
+            {} if self.plan is None else self.plan.plain(),
+            said,
+        )
+
+    def _entry(self, figure: Figure, training: Training | None) -> Entry:
+        number, found = figure.number, figure.found
+        if isinstance(found, NotCovered):
+            return Entry(figure, reason=f"not covered: {found.reason}")
+        folders = () if training is None else tuple(folder_name(training.name, run.seed) for run in training.runs)
+        changed: tuple[str, ...] = self.table.changed.get(number, ())
+        if found.verb == "compare" and self.plan is not None:
+            changed = self.plan.words
+        ours = self.progress.ours.get(number)
+        reason = "" if ours is not None else self.progress.reasons.get(number, "not reached yet")
+        return Entry(figure, ours, reason, changed, folders)
+
+    def over(self, seconds: float = 0.0) -> bool:
+        """Whether the time would be over after so many seconds more."""
+        return self.limit is not None and perf_counter() + seconds > self.limit
+
+    def restore(self, saved: Mapping[str, Any] | None) -> None:
+        """Take over what the folder's document has. Raises LocalgradError when that cannot be read."""
+        try:
+            for row in (saved or {}).get("rows", []):
+                if "ours" in row:
+                    self.progress.ours[int(row["number"])] = ours_from(row["ours"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LocalgradError(
+                f"{self.folder}: the rows of reproduction.json cannot be read ({type(error).__name__}: {error}). Move "
+                "it away: finished runs are kept."
+            ) from error
+
+    def count(self) -> None:
+        """Costs that are not known yet."""
+        known: dict[tuple[object, ...], Ours] = {}
+        for figure in self.figures:
+            found, number, metric = figure.found, figure.number, figure.row.metric
+            if not isinstance(found, Experiment) or found.verb == "train":
+                continue
+            if number in self.progress.ours or found.verb == "compare":
+                continue
+            key = (metric, found.recipe, found.keywords)
+            if key not in known:
+                if self.over():
+                    self.progress.reasons[number] = self._late()
+                    continue
+                try:
+                    known[key] = cost_figure(metric, run_of(found.recipe, dict(found.keywords)))
+                except LocalgradError as error:
+                    self.progress.reasons[number] = f"cannot be counted: {error}"
+                    continue
+            self.progress.ours[number] = known[key]
+            self.save()
+
+    def train(self, reporter: Reporter) -> None:
+        """All trainings, as far as the time goes."""
+        results: dict[str, dict[int, Result]] = {}
+        numbers = {training.name: training for training in self.trainings}
+        begun, kept = perf_counter(), False
+
+        def wanted(name: str, run: Run) -> bool:
+            nonlocal begun, kept
+            begun, kept = perf_counter(), _finished(run)
+            drift = max(1.0, self.progress.spent / self.progress.planned) if self.progress.planned else 1.0
+            if self.plan is None or kept or not self.over(drift * self.plan.seconds[name]):
+                return True
+            self.progress.reasons |= dict.fromkeys(numbers[name].numbers, self._late())
+            return False
+
+        def diverged(name: str, error: DivergedError) -> None:
+            reporter.line(str(error))
+            self.progress.reasons |= dict.fromkeys(numbers[name].numbers, f"diverged: {error}")
+
+        by_number = {figure.number: figure for figure in self.figures}
+        for name, result in train_all(self.placed, self.folder, reporter, wanted, diverged):
+            training = numbers[name]
+            own = results.setdefault(name, {})
+            run = next(run for run in self.placed[name] if run.out == result.folder)
+            own[run.seed] = result
+            if len(own) == len(training.runs):
+                for number in training.numbers:
+                    try:
+                        self.progress.ours[number] = self._trained(by_number[number], name, own)
+                    except KeyError as error:
+                        self.progress.reasons[number] = f"this run has no such figure ({error.args[0]})"
+            if self.plan is not None and not kept:
+                self.progress.spent += perf_counter() - begun
+                self.progress.planned += self.plan.seconds[name]
+            self.save()
+
+    def _trained(self, figure: Figure, name: str, results: Mapping[int, Result]) -> Ours:
+        metric, found = figure.row.metric, figure.found
+        assert isinstance(found, Experiment)
+        values = {}
+        for run in self.placed[name]:
+            last = results[run.seed].last
+            assert last is not None
+            if metric.startswith(LINEAR):
+                values[run.seed] = linear_top1(run)
+            else:
+                values[run.seed] = accuracy(metric, found.figure, last["test"])
+        return Ours.over(values, "%", kind_of(metric, found.figure))
+
+    def time(self, reporter: Reporter) -> None:
+        """Overheads in time beside backpropagation, of steps that take turns."""
+        for figure in self.figures:
+            found, number = figure.found, figure.number
+            if not isinstance(found, Experiment) or found.verb != "compare" or number in self.progress.ours:
+                continue
+            if self.over():
+                self.progress.reasons[number] = self._late()
+                continue
+            reporter.line(f"timing {REPEATS} steps of {figure.label}")
+            data, _, network = found.recipe.partition(".")
+            whole = Experiment(f"{data}.backprop_{network.rpartition('_')[2]}")
+            try:
+                percent, _ = overhead(self._run(found), self._run(whole), REPEATS)
+            except LocalgradError as error:
+                self.progress.reasons[number] = f"cannot be timed: {error}"
+                continue
+            kind = f"median of {REPEATS} interleaved steps beside backpropagation's, on this machine"
+            self.progress.ours[number] = Ours.one(percent, "%", kind)
+            self.save()
+
+    def _run(self, found: Experiment) -> Run:
+        seed = self.request.seeds[0]
+        if self.plan is None:
+            return paper_run(found, seed, self.request.data_root, self.request.download)
+        return small_run(found.recipe, dict(found.keywords), self.plan.setting, seed, self.request.data_root)
+
+    def _late(self) -> str:
+        return f"not reached in {self.request.minutes:g} minutes; the same command goes on with it"
+
+
+def _finished(run: Run) -> bool:
+    """Whether all epochs of a run are done: it is read, not trained."""
+    return run.out is not None and run.out.is_dir() and read_run(run.out).finished
