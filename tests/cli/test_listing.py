@@ -80,7 +80,7 @@ def test_everything_is_listed_in_the_order_of_papers_and_tables(localgrad: Local
     ]
     assert own == [f"T{number}  (mlaan:{number})" for number in range(1, 7)]
     auglocal = printed.partition("\nauglocal")[2].partition("\nmlaan")[0]
-    assert auglocal.index("\n  T9\n") < auglocal.index("\n  T10\n")
+    assert auglocal.index("\n  T9  (") < auglocal.index("\n  T10  (")
     named = {line.split()[0] for line in lines if line.startswith("    ")}
     assert named >= built_in().keys()
     rest = printed.partition("in no paper's table\n")[2].splitlines()

@@ -1,13 +1,16 @@
 """docs/reproduce.md: its commands are understood, and what it says is not covered is what is not."""
 
 import shlex
+from itertools import pairwise
 
 import pytest
 
 from localgrad.cli.listing import choose
 from localgrad.cli.options import run_from_words
 from localgrad.recipes.experiments import NotCovered, experiment
-from localgrad.reported import rows
+from localgrad.reported import find_table, rows
+from localgrad.reproduction import choose as choose_rows
+from localgrad.reproduction import figures_of
 
 from .blocks import ROOT, blocks
 
@@ -35,6 +38,9 @@ def test_the_commands(command: str) -> None:
         assert choose(options.get("--paper"), options.get("--table"))
     elif verb == "calibrate":
         assert words == ["runs/cifar10.simclr_resnet50-seed0", "-o", "pairs.json"]  # as test_calibrating.py runs it
+    elif verb == "reproduce":
+        name, table = find_table(words[0])
+        assert name == "auglocal:1" and choose_rows(figures_of(table), dict(pairwise(words)).get("--rows"))
     else:
         assert verb == "compare"
         assert all(run_from_words("train", word, []).epochs == 400 for word in words[:2])

@@ -41,6 +41,8 @@ def test_rows_are_chosen_by_number_and_by_words() -> None:
     assert [one.number for one in choose(figures, None)] == list(range(1, 55))
     assert [one.number for one in choose(figures, "3, 5-7,1")] == [1, 3, 5, 6, 7]
     named = choose(figures, "stl-10 resnet-32 auglocal")
+    assert {one.row.get("d") for one in choose(figures, "AugLocal d=2, DGL k=16")} == {2, None}
+    assert len(choose(figures, "d=2")) == 6 and len(choose(figures, "info k=16")) == 3
     assert len(named) == 5 and {(one.row.dataset, one.row.method) for one in named} == {("STL-10", "AugLocal")}
 
 

@@ -89,7 +89,7 @@ def test_what_is_scaled_and_what_stays() -> None:
     assert found.optimizer.lr == pytest.approx(0.8 * 64 / 1024)
     assert found.schedule == Cosine(0, 0.0, from_zero=True)
     assert list(changes(run, found)) == [
-        "resnet32 on digits 1x8x8 (cifar10)", "4 epochs (400)", "batch 64 (1024)", "lr 0.05 (0.8)",
+        "resnet32", "digits 1x8x8 (cifar10 3x32x32)", "4 epochs (400)", "batch 64 (1024)", "lr 0.05 (0.8)",
     ]  # fmt: skip
 
 

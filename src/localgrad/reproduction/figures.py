@@ -74,23 +74,21 @@ def choose(figures: Sequence[Figure], text: str | None) -> tuple[Figure, ...]:
                 raise LocalgradError(f"--rows {part}: the table has rows 1 to {len(figures)}; --list shows them.")
             chosen |= set(range(first, last + 1))
             continue
-        own = {figure.number for figure in figures if part and part.casefold() in figure.label.casefold()}
+        own = {figure.number for figure in figures if part and _has(figure.label, part)}
         if not own:
-            methods = list(dict.fromkeys(figure.row.method for figure in figures))
-            near = did_you_mean(part, methods)
-            raise LocalgradError(
-                " ".join(
-                    filter(
-                        None,
-                        [
-                            f"--rows {part!r}: no row of the table has these words. {near}".strip(),
-                            "Give numbers such as 1,4-6, or words of a row; --list shows them.",
-                        ],
-                    )
-                )
-            )
+            near = did_you_mean(part, [figure.row.method for figure in figures])
+            told = f"--rows {part!r}: no row of the table has these words. {near}".strip()
+            raise LocalgradError(f"{told} Give numbers such as 1,4-6, or words of a row; --list shows them.")
         chosen |= own
     return tuple(figure for figure in figures if figure.number in chosen)
+
+
+def _has(label: str, part: str) -> bool:
+    """Whether all words of ``part`` are in a label: settings such as ``K=1`` whole, others as a part of a word."""
+    words = label.casefold().split()
+    return all(
+        word in words if "=" in word else any(word in other for other in words) for word in part.casefold().split()
+    )
 
 
 def trained(figures: Sequence[Figure]) -> Iterator[tuple[Figure, Experiment]]:

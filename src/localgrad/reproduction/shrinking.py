@@ -157,7 +157,8 @@ def changes(run: Run, small: Run) -> Iterator[str]:
     """What the small Run has in place of the paper's, a few words each, the paper's in brackets."""
     images = "x".join(map(str, small.backbone.image))
     own = "" if small.backbone.name == run.backbone.name else f" ({run.backbone.name})"
-    yield f"{small.backbone.name}{own} on {small.data.name} {images} ({run.data.name})"
+    yield f"{small.backbone.name}{own}"
+    yield f"{small.data.name} {images} ({run.data.name} {'x'.join(map(str, run.backbone.image))})"
     before, now = (_count(one) for one in (run, small))
     if before != now:
         yield f"K={now} ({before})"
