@@ -11,8 +11,7 @@ from localgrad.reported import find_table
 from localgrad.reproduction import choose, figures_of, table
 from localgrad.reproduction.costs import cost_figure
 from localgrad.reproduction.entries import Entry, Ours, Reproduction, ours_from, with_ratios
-from localgrad.reproduction.figures import paper_trainings, small_table
-from localgrad.reproduction.running import ranges
+from localgrad.reproduction.figures import paper_trainings, ranges, small_table
 from localgrad.reproduction.small import SmallSetting
 from localgrad.reproduction.values import accuracy, kind_of
 from localgrad.reproduction.writing import cells, markdown

@@ -63,9 +63,7 @@ def test_the_documents(done: tuple[Path, Reproduction]) -> None:
     assert listed[3]["theirs"] == {"value": 89.86} and listed[3]["ours"]["n"] == 2
     data = "digits[:500]" if found.plan["setting"]["images"] else "digits"
     assert listed[0]["changed"][1] == f"{data} 1x8x8 (cifar10 3x32x32)" and listed[0]["figure"] == "units.0"
-    assert {"torch", "threads", "cores", "load_average_before", "load_average_after", "seconds"} <= set(
-        found.conditions
-    )
+    assert {"torch", "threads", "cores", "sessions", "seeds"} <= set(found.conditions)
     text = (folder / "reproduction.md").read_text()
     assert "**NOT THE PAPER'S SETTING" in text and text.count("\n| ") == 6
     assert f"conv_vgg4; {data} 1x8x8 (cifar10 3x32x32)" in text.partition("| # |")[0]

@@ -167,3 +167,14 @@ def _grouped(found: Sequence[tuple[Figure, str, tuple[Run, ...]]]) -> tuple[Trai
 def training_of(trainings: Sequence[Training]) -> Mapping[int, Training]:
     """By the number of the figure."""
     return {number: training for training in trainings for number in training.numbers}
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """``1-3, 7`` for 1, 2, 3, 7."""
+    told: list[list[int]] = []
+    for number in numbers:
+        if told and number == told[-1][-1] + 1:
+            told[-1].append(number)
+        else:
+            told.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in told)

@@ -75,6 +75,7 @@ def make_plan(figures: Sequence[Figure], request: Request, start: float, reporte
     kind, notes = found_data(request.data_root), list[str]()
     if request.data_root is not None and kind == "digits":
         notes.append(f"no CIFAR-10 under {request.data_root}: the digits instead")
+        reporter.line(notes[0])
     candidates = DIGITS if kind == "digits" else CIFAR
     try:
         problems = list(small_data(SmallSetting(kind, 0, 0, 1), request.data_root).problems())
@@ -103,8 +104,6 @@ def make_plan(figures: Sequence[Figure], request: Request, start: float, reporte
         refused,
         tuple(notes),
     )
-    for note in notes:
-        reporter.line(note)
     reporter.line(
         f"plan: {len(walks)} trainings of {counted(epochs, 'epoch')} for {counted(len(request.seeds), 'seed')}, "
         f"{told(chosen)}: about {total / 60:.1f} of {request.minutes:g} minutes"

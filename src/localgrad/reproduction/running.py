@@ -19,6 +19,7 @@ from localgrad.reproduction.figures import (
     figures_of,
     paper_run,
     paper_trainings,
+    ranges,
     small_table,
 )
 from localgrad.reproduction.plans import make_plan, plan_from
@@ -60,7 +61,10 @@ def reproduce(request: Request, folder: Path, reporter: Reporter | None = None) 
                     progress.reasons |= dict.fromkeys(training.numbers, plan.refused[training.name])
         placed = place({training.name: training.runs for training in trainings}, folder, "reproduce")
         check_saved(placed)
-        state = State(name, request, folder, figures, trainings, placed, plan, table, progress, limit, load, start)
+        sessions = tuple(map(str, (saved or {}).get("conditions", {}).get("sessions", [])))
+        state = State(
+            name, request, folder, figures, trainings, placed, plan, table, progress, limit, load, start, sessions
+        )
         state.restore(saved)
         state.save()
         state.count()
@@ -83,14 +87,3 @@ def check_paper(figures: Sequence[Figure], trainings: Sequence[Training], reques
             found.setdefault(problem, []).extend(numbers)
     if found:
         raise RunError([f"rows {ranges(sorted(set(numbers)))}: {problem}" for problem, numbers in found.items()])
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """``1-3, 7`` for 1, 2, 3, 7."""
-    told: list[list[int]] = []
-    for number in numbers:
-        if told and number == told[-1][-1] + 1:
-            told[-1].append(number)
-        else:
-            told.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in told)

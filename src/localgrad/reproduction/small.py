@@ -17,6 +17,9 @@ from localgrad.train import Origin, Run
 SmallData = Literal["digits", "cifar10", "cifar10-folder"]
 """scikit-learn's digits, the first images of CIFAR-10, or of an image folder that holds CIFAR-10."""
 
+CLASSES = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}
+"""CIFAR-10's, as an image folder of it has them."""
+
 TEST = 1000
 """Test images of a prefix."""
 
@@ -91,14 +94,14 @@ def small_data(setting: SmallSetting, data_root: Path | None) -> Data:
 
 
 def found_data(data_root: Path | None) -> SmallData:
-    """CIFAR-10 where it lies under ``data_root``, published or as an image folder of 10 classes, else the digits."""
+    """CIFAR-10 where it lies under ``data_root``, published or as an image folder of its classes, else the digits."""
     if data_root is None:
         return "digits"
     if not CIFAR10(data_root).problems():
         return "cifar10"
     train = data_root / "train"
-    classes = [path for path in train.iterdir() if path.is_dir()] if train.is_dir() else []
-    return "cifar10-folder" if len(classes) == 10 else "digits"
+    classes = {path.name for path in train.iterdir() if path.is_dir()} if train.is_dir() else set()
+    return "cifar10-folder" if classes == CLASSES else "digits"
 
 
 def _listed(value: object) -> object:

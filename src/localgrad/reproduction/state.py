@@ -13,7 +13,7 @@ from localgrad.report.read import read_run
 from localgrad.reported import PAPERS
 from localgrad.reproduction.costs import cost_figure
 from localgrad.reproduction.entries import Entry, Ours, Reproduction, ours_from, with_ratios
-from localgrad.reproduction.figures import Figure, SmallTable, Training, paper_run, training_of
+from localgrad.reproduction.figures import Figure, SmallTable, Training, paper_run, ranges, training_of
 from localgrad.reproduction.measuring import overhead
 from localgrad.reproduction.plans import Plan
 from localgrad.reproduction.request import Request
@@ -62,6 +62,7 @@ class State:
     limit: float | None
     load: tuple[float, float, float]
     start: float
+    sessions: tuple[str, ...] = ()
 
     def save(self) -> Reproduction:
         """Write the document as it is now."""
@@ -77,9 +78,7 @@ class State:
         said: dict[str, Any] = {} if device is None else dict(conditions(device))
         said |= {
             "cores": os.cpu_count(),
-            "load_average_before": [round(value, 2) for value in self.load],
-            "load_average_after": [round(value, 2) for value in os.getloadavg()],
-            "seconds": round(perf_counter() - self.start, 1),
+            "sessions": [*self.sessions, self._session()],
             "seeds": list(self.request.seeds),
         }
         return Reproduction(
@@ -92,6 +91,11 @@ class State:
             said,
         )
 
+    def _session(self) -> str:
+        """How long this call took, and what else the machine did: load averages of the last minute."""
+        before, after = self.load[0], os.getloadavg()[0]
+        return f"{perf_counter() - self.start:.0f} s, load average {before:.1f} before and {after:.1f} after"
+
     def _entry(self, figure: Figure, training: Training | None) -> Entry:
         number, found = figure.number, figure.found
         if isinstance(found, NotCovered):
@@ -100,9 +104,15 @@ class State:
         changed: tuple[str, ...] = self.table.changed.get(number, ())
         if found.verb == "compare" and self.plan is not None:
             changed = self.plan.words
+        if self.plan is not None and training is not None and self._datasets(training) > 1:
+            changed = (*changed, f"one training for rows {ranges(training.numbers)}")
         ours = self.progress.ours.get(number)
         reason = "" if ours is not None else self.progress.reasons.get(number, "not reached yet")
         return Entry(figure, ours, reason, changed, folders)
+
+    def _datasets(self, training: Training) -> int:
+        """On how many data sets the paper has the rows of one small training."""
+        return len({figure.row.dataset for figure in self.figures if figure.number in training.numbers})
 
     def over(self, seconds: float = 0.0) -> bool:
         """Whether the time would be over after so many seconds more."""
