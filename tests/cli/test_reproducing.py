@@ -39,7 +39,8 @@ def test_a_table_of_costs(localgrad: Localgrad, tmp_path: Path) -> None:
     words = ("reproduce", "gndgl-v1:5", "--rows", "1,2", "--out", "here", "--report", "page.html")
     status, printed = localgrad(*words)
     assert status == 0
-    assert "gndgl-v1:5, short budget" in printed and "the paper's network and batch" in printed
+    assert "gndgl-v1:5, short budget" in printed and "All rows: the paper's network and batch" in printed
+    assert "NOT THE PAPER'S SETTING" not in printed and "plan:" not in printed
     assert "report: no run was trained, there is nothing to report on" in printed
     found = json.loads((tmp_path / "here" / "reproduction.json").read_text())
     assert [row["ours"]["mean"] for row in found["rows"]] == [1.0, 1.0] and found["rows"][0]["gap"] == 0.0

@@ -14,14 +14,16 @@ from localgrad.several import RunsInterrupted
 from localgrad.train import train
 from tests.train.conftest import Stopping, assert_same_run, rows
 
-TABLE = Request("dgl:parallel", "short", (1, 2, 3, 4), (0, 1), minutes=0.3)
+TABLE = Request("dgl:parallel", "short", (1, 2, 3, 4), (0, 1), minutes=0.08)
 RUNS = ["small.dgl_conv4-seed0", "small.dgl_conv4-seed1"]
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reproduction]:
     folder = tmp_path_factory.mktemp("reproduce") / "table"
-    return folder, reproduce(TABLE, folder)
+    reproduce(TABLE, folder)
+    # What a busy machine did not reach.
+    return folder, reproduce(replace(TABLE, minutes=99), folder)
 
 
 def document(folder: Path) -> dict[str, object]:

@@ -104,6 +104,8 @@ def make_plan(figures: Sequence[Figure], request: Request, start: float, reporte
         refused,
         tuple(notes),
     )
+    if not walks:
+        return plan
     reporter.line(
         f"plan: {len(walks)} trainings of {counted(epochs, 'epoch')} for {counted(len(request.seeds), 'seed')}, "
         f"{told(chosen)}: about {total / 60:.1f} of {request.minutes:g} minutes"

@@ -86,7 +86,7 @@ class State:
             PAPERS[self.name.partition(":")[0]],
             self.request.facts(),
             with_ratios(entries),
-            "" if self.plan is None else WARNING,
+            WARNING if any(entry.changed for entry in entries) else "",
             {} if self.plan is None else self.plan.plain(),
             said,
         )

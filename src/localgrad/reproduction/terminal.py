@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from localgrad.reproduction.entries import Reproduction
-from localgrad.reproduction.writing import cells, legend, shared, title
+from localgrad.reproduction.writing import cells, common_line, legend, shared, title
 
 
 def table(found: Reproduction) -> RenderableType:
@@ -29,6 +29,6 @@ def table(found: Reproduction) -> RenderableType:
     warning = [Text(found.warning, style="bold red")] if found.warning else []
     head = title(found) + (f": {metrics[0]}" if len(metrics) == 1 else "")
     if common:
-        warning.append(Text(f"All rows, the paper's in brackets: {'; '.join(common)}."))
+        warning.append(Text(common_line(found)))
     lines = [Text(line) for line in ("", *legend(found))]
     return Group(Text(head, style="bold"), *warning, Text(""), grid, *lines, *(warning[:1] if found.warning else []))

@@ -21,6 +21,13 @@ def title(found: Reproduction) -> str:
     return f"{found.table}, {found.request['budget']} budget ({found.source})"
 
 
+def common_line(found: Reproduction) -> str:
+    """What ``shared`` finds as a sentence; '' when there is nothing."""
+    common = shared(found)
+    whose = ", the paper's in brackets" if any(entry.changed for entry in found.entries) else ""
+    return f"All rows{whose}: {'; '.join(common)}." if common else ""
+
+
 def shared(found: Reproduction) -> tuple[str, ...]:
     """What all rows that have a figure of ours have in common of their conditions: said once, above the table."""
     lists = [parts_of(entry) for entry in found.entries if entry.ours is not None]
@@ -69,7 +76,7 @@ def legend(found: Reproduction) -> list[str]:
         f"ours: last epoch on the test split, mean ± sample standard deviation over the seeds ({seeds}); theirs: as "
         "the paper prints it.",
         "gap: ours minus theirs, in the metric's own unit."
-        + (" In brackets: another setting than the paper's, a direction at most." if found.short else ""),
+        + (" In brackets: another setting than the paper's, a direction at most." if found.warning else ""),
     ]
     if any(entry.figure.row.metric.startswith("gpu_memory") for entry in found.entries):
         lines.append(
@@ -87,12 +94,12 @@ def markdown(found: Reproduction) -> str:
         lines += [f"**{found.warning}**", ""]
     common = shared(found)
     if common:
-        lines += [f"All rows, the paper's in brackets: {'; '.join(common)}.", ""]
+        lines += [common_line(found), ""]
     lines += [_line(heads), _line(["---"] * len(heads))]
     lines += [_line(cells(entry, short=found.short, common=common)) for entry in found.entries]
     notes = dict.fromkeys(note for entry in found.entries if (note := getattr(entry.figure.found, "note", "")))
     lines += ["", *(f"- {line}" for line in legend(found)), *(f"- note: {note}" for note in notes)]
-    if found.plan:
+    if found.plan and found.plan["seconds"]:
         setting = found.plan["setting"]
         images = setting["images"] or "all"
         lines += [
