@@ -12,7 +12,8 @@ from localgrad.reproduction import choose, figures_of, table
 from localgrad.reproduction.costs import cost_figure
 from localgrad.reproduction.entries import Entry, Ours, Reproduction, ours_from, with_ratios
 from localgrad.reproduction.figures import paper_trainings, ranges, small_table
-from localgrad.reproduction.small import SmallSetting
+from localgrad.reproduction.measuring import measure, overhead
+from localgrad.reproduction.small import SmallSetting, small_run
 from localgrad.reproduction.values import accuracy, kind_of
 from localgrad.reproduction.writing import cells, markdown
 
@@ -127,3 +128,21 @@ def test_the_table_warns_above_and_below_and_shows_text_as_it_is() -> None:
 def test_numbers_as_ranges() -> None:
     assert ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
     assert isinstance(figures_of(find_table("mlaan:4")[1])[0].found, Experiment)
+
+
+def test_overhead_of_the_same_run_is_small_and_of_more_work_is_not() -> None:
+    setting = SmallSetting("digits", 2, 0, 1)
+    whole = small_run("cifar10.backprop_resnet32", {}, setting, 0, None)
+    more = small_run("cifar10.mlaan_resnet32", {}, setting, 0, None)
+    found = measure({"whole": whole, "more": more}, 2, lambda _: None)
+    assert (found["whole"].samples, found["whole"].seeds, found["whole"].walks) == (1437, 2, 1)
+    assert found["more"].pace.step > found["whole"].pace.step > 0 and found["whole"].pace.evaluation > 0
+    assert overhead(more, whole, 3) > 20
+
+
+def test_a_run_without_labels_is_measured_with_its_probe() -> None:
+    run = small_run("cifar10.simclr_resnet50", {}, SmallSetting("digits", 2, 200, 1), 0, None)
+    (walk,) = measure({"run": run}, 1, lambda _: None).values()
+    assert walk.pace.evaluation == 0.0 and walk.pace.after > 0 and walk.drop_last and walk.steps == 3
+    greedy = small_run("cifar10.greedy_dgl_conv4", {}, SmallSetting("digits", 2, 200, 1), 0, None)
+    assert measure({"run": greedy}, 1, lambda _: None)["run"].walks == 4

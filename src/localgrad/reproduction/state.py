@@ -214,7 +214,7 @@ class State:
             data, _, network = found.recipe.partition(".")
             whole = Experiment(f"{data}.backprop_{network.rpartition('_')[2]}")
             try:
-                percent, _ = overhead(self._run(found), self._run(whole), REPEATS)
+                percent = overhead(self._run(found), self._run(whole), REPEATS)
             except LocalgradError as error:
                 self.progress.reasons[number] = f"cannot be timed: {error}"
                 continue
