@@ -1,6 +1,8 @@
 """Figures without training: choosing rows, costs, which number of a run it is, the documents' cells."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,7 +16,7 @@ from localgrad.reproduction.entries import Entry, Ours, Reproduction, ours_from,
 from localgrad.reproduction.figures import paper_trainings, ranges, small_table
 from localgrad.reproduction.measuring import measure, overhead
 from localgrad.reproduction.small import SmallSetting, small_run
-from localgrad.reproduction.values import accuracy, kind_of
+from localgrad.reproduction.values import accuracy, kind_of, transferred_top1
 from localgrad.reproduction.writing import cells, markdown
 
 TEST = {"top1": 90.0, "top5": 99.0, "units": {"0": 70.0}, "ensemble": {"last": 91.0, "layerwise": 92.0}}
@@ -72,10 +74,23 @@ def test_rows_that_differ_in_the_data_share_a_small_training() -> None:
     assert len({one.name for one in small.trainings}) == 18
 
 
-def test_what_is_not_covered_stays_in_the_table() -> None:
+def test_tests_on_other_data_are_trained_in_the_paper_budget_only(tmp_path: Path) -> None:
     figures = figures_of(find_table("mlaan:6")[1])
+    assert len(paper_trainings(figures, (0,), None, False)) == 6
+    small = small_table(figures, SmallSetting("digits", 0, 0, 3), (0,), None)
+    assert small.trainings == () and set(small.refused.values()) == {
+        "not in the short budget: a test on stl10 needs the paper's images"
+    }
+    run = replace(run_of("cifar10.backprop_resnet32", {}), out=tmp_path)
+    assert transferred_top1(run, "stl10") is None
+    (tmp_path / "transfer-stl10.json").write_text('{"top1": 34.5}')
+    assert transferred_top1(run, "stl10") == 34.5
+
+
+def test_what_is_not_covered_stays_in_the_table() -> None:
+    figures = figures_of(find_table("auglocal:12")[1])[:6]
     assert paper_trainings(figures, (0,), None, False) == ()
-    text = markdown(Reproduction("mlaan:6", "MLAAN", {"budget": "short", "seeds": [0]},
+    text = markdown(Reproduction("auglocal:12", "AugLocal", {"budget": "short", "seeds": [0]},
                                  tuple(Entry(one, reason="not covered: why") for one in figures)))  # fmt: skip
     assert text.count("not covered: why") == 6
 

@@ -92,9 +92,9 @@ def _has(label: str, part: str) -> bool:
 
 
 def trained(figures: Sequence[Figure]) -> Iterator[tuple[Figure, Experiment]]:
-    """The figures that a training gives."""
+    """The figures that a training gives, with a test on other data behind it or not."""
     for figure in figures:
-        if isinstance(figure.found, Experiment) and figure.found.verb == "train":
+        if isinstance(figure.found, Experiment) and figure.found.verb in ("train", "evaluate"):
             yield figure, figure.found
 
 
@@ -125,6 +125,9 @@ def small_table(
     found = []
     for figure, one in trained(figures):
         keywords = dict(one.keywords)
+        if one.verb == "evaluate":
+            refused[figure.number] = f"not in the short budget: a test on {one.data} needs the paper's images"
+            continue
         try:
             runs = tuple(small_run(one.recipe, keywords, setting, seed, data_root) for seed in seeds)
         except LocalgradError as error:

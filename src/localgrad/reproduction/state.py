@@ -18,7 +18,7 @@ from localgrad.reproduction.measuring import overhead
 from localgrad.reproduction.plans import Plan
 from localgrad.reproduction.request import Request
 from localgrad.reproduction.small import small_run
-from localgrad.reproduction.values import LINEAR, accuracy, kind_of, linear_top1
+from localgrad.reproduction.values import LINEAR, accuracy, kind_of, linear_top1, transferred_top1
 from localgrad.reproduction.writing import save
 from localgrad.several import folder_name, train_all
 from localgrad.train import Result, Run
@@ -179,27 +179,37 @@ class State:
             own[run.seed] = result
             if len(own) == len(training.runs):
                 for number in training.numbers:
-                    try:
-                        self.progress.ours[number] = self._trained(by_number[number], name, own)
-                    except KeyError as error:
-                        self.progress.reasons[number] = f"this run has no such figure ({error.args[0]})"
+                    one = self._trained(by_number[number], name, own)
+                    if isinstance(one, Ours):
+                        self.progress.ours[number] = one
+                    else:
+                        self.progress.reasons[number] = one
             if self.plan is not None and not kept:
                 self.progress.spent += perf_counter() - begun
                 self.progress.planned += self.plan.seconds[name]
             self.save()
 
-    def _trained(self, figure: Figure, name: str, results: Mapping[int, Result]) -> Ours:
+    def _trained(self, figure: Figure, name: str, results: Mapping[int, Result]) -> Ours | str:
+        """Our figure of finished runs, or why they have none."""
         metric, found = figure.row.metric, figure.found
         assert isinstance(found, Experiment)
         values = {}
         for run in self.placed[name]:
             last = results[run.seed].last
             assert last is not None
-            if metric.startswith(LINEAR):
+            if found.verb == "evaluate":
+                there = transferred_top1(run, found.data)
+                if there is None:
+                    return f"trained; `localgrad evaluate {run.out} --data {found.data}`, then the same command again"
+                values[run.seed] = there
+            elif metric.startswith(LINEAR):
                 values[run.seed] = linear_top1(run)
             else:
-                values[run.seed] = accuracy(metric, found.figure, last["test"])
-        return Ours.over(values, "%", kind_of(metric, found.figure))
+                try:
+                    values[run.seed] = accuracy(metric, found.figure, last["test"])
+                except KeyError as error:
+                    return f"this run has no such figure ({error.args[0]})"
+        return Ours.over(values, "%", kind_of(metric, found.figure, found.data))
 
     def time(self, reporter: Reporter) -> None:
         """Overheads in time beside backpropagation, of steps that take turns."""

@@ -1,5 +1,6 @@
 """Our figure of a finished run: the accuracy that the paper's metric names."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,15 +26,27 @@ def accuracy(metric: str, figure: str, test: Mapping[str, Any]) -> float:
     return 100.0 - float(found) if "error" in metric else float(found)
 
 
-def kind_of(metric: str, figure: str) -> str:
+def kind_of(metric: str, figure: str, data: str = "") -> str:
     """What an accuracy of ours is, in words."""
     if metric.startswith(LINEAR):
         return "test top-1 of a linear classifier on the frozen features of the last block"
+    if data:
+        return f"top-1 on the test images of {data}, last epoch"
     what = {"ensemble.layerwise": "layer-wise ensemble's", "ensemble.last": "ensemble of the last module's heads,"}
     whose = what.get(figure) or (f"own head of unit {figure.partition('.')[2]}," if figure else "")
     rank = "top-5" if metric.startswith("top5") else "top-1"
     error = " error" if "error" in metric else ""
     return " ".join(filter(None, [whose, f"test {rank}{error}, last epoch"]))
+
+
+def transferred_top1(run: Run, data: str) -> float | None:
+    """Top-1 on another data set, as `localgrad evaluate RUN --data` wrote it into the run's folder; None without."""
+    assert run.out is not None
+    try:
+        found = json.loads((run.out / f"transfer-{data}.json").read_bytes())
+        return float(found["top1"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def linear_top1(run: Run) -> float:
