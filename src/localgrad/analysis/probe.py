@@ -4,7 +4,7 @@ Legend: N samples, D features, K classes.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -84,12 +84,20 @@ def block_places(net: LocalNetwork) -> list[BlockPlace]:
     return found
 
 
-def fit_probes(train: BlockFeatures, *, classes: int, c: float = 1.0, iterations: int = ITERATIONS) -> Probes:
+def fit_probes(
+    train: BlockFeatures,
+    *,
+    classes: int,
+    c: float = 1.0,
+    iterations: int = ITERATIONS,
+    before_pass: Callable[[], None] = lambda: None,
+) -> Probes:
     """Multinomial logistic regressions on the features of all blocks, fitted together with L-BFGS on all samples.
 
     Features are standardised per channel first (a channel without variance becomes 0). Each regression minimises mean
     cross-entropy + |weights|^2 / (2 c N), the biases free: scikit-learn's ``LogisticRegression(C=c)``. The sum over
     blocks is convex and its terms share nothing, so at its minimum every probe is what it would be alone.
+    ``before_pass`` is called before every pass over the samples; what it raises ends the fit.
 
     Raises LocalgradError for fewer than 2 samples or classes among them, numbers out of range and features that are
     not finite.
@@ -115,6 +123,7 @@ def fit_probes(train: BlockFeatures, *, classes: int, c: float = 1.0, iterations
     )
 
     def loss() -> Tensor:
+        before_pass()
         optimizer.zero_grad()
         total = torch.zeros((), device=train.labels_N.device)
         for name, x_ND in inputs.items():

@@ -48,6 +48,8 @@ def run_settings(
     device: str | None = None,
     batch_size: int | None = None,
     val_fraction: float | None = None,
+    knn_every: int | None = None,
+    linear_every: int | None = None,
     accumulate: int | None = None,
     workers: int | None = None,
     compile: str | None = None,  # noqa: A002  (the field of a Run)
@@ -88,6 +90,8 @@ def run_settings(
         device: auto, cpu, cuda or cuda:N
         batch_size: samples per step
         val_fraction: share of the training split held out; the best epoch is then chosen on it
+        knn_every: epochs after which nearest neighbours judge the frozen features of every unit; 0 is never
+        linear_every: epochs after which linear classifiers do; 0 is never
         accumulate: parts that every batch is split into, gradients added up
         workers: CPU threads that step units at the same time, faster where units are small
         compile: true, false or a backend of torch.compile; what cannot be compiled runs eagerly and is named

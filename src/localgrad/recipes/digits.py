@@ -239,6 +239,8 @@ def _contrastive(selection: PairSelection | None, modules: int, layers: int, epo
         optimizer=Adam(lr=1e-3, weight_decay=1e-6),
         schedule=Constant(),
         views=VIEWS,
+        knn_every=1,
+        linear_every=5,
         batch_size=256,
         drop_last=True,
         epochs=epochs,

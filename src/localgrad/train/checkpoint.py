@@ -26,9 +26,9 @@ FORMAT = "localgrad checkpoint 1"
 
 MOVABLE = (
     "device", "data.root", "data.cache", "data.download", "data.workers", "data.whole.root", "data.whole.cache",
-    "data.whole.download", "workers",
+    "data.whole.download", "workers", "knn_every", "linear_every",
 )  # fmt: skip
-"""Settings that may differ when a run continues: they say where, not what."""
+"""Settings that may differ when a run continues: they say where and how often it is looked at, not what is trained."""
 
 
 @final

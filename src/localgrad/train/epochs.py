@@ -10,10 +10,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from localgrad.analysis.features import unit_features
 from localgrad.data import Batches
 from localgrad.errors import DivergedError
 from localgrad.train.checkpoint import CHECKPOINT_FILE, Progress, save_checkpoint
 from localgrad.train.evaluate import Evaluation, evaluate
+from localgrad.train.frozen import KNN, LINEAR, due, frozen_row, frozen_words
 from localgrad.train.interrupt import Interrupt, Interrupted
 from localgrad.train.pace import Runtime, make_pace
 from localgrad.train.progress import Reporter
@@ -21,6 +23,9 @@ from localgrad.train.record import MetricsLog
 from localgrad.train.run import Run
 from localgrad.train.setup import Loaders
 from localgrad.unit import Unit
+
+KEPT = ("unit", "test", "val", KNN, LINEAR)
+"""What of an epoch's row the end of the run says again."""
 
 
 @final
@@ -89,7 +94,7 @@ class Training:
         self.sums = {}
         progress.seen, progress.batch = {}, 0
         progress.epoch += 1
-        progress.last = {"epoch": progress.epoch, **{k: row[k] for k in ("unit", "test", "val") if k in row}}
+        progress.last = {"epoch": progress.epoch, **{k: row[k] for k in KEPT if k in row}}
         if better(progress.last, progress.best):
             progress.best = progress.last
         self.save()
@@ -134,6 +139,8 @@ class Training:
             row["diverged"] = diverged
         if self.loaders.val is not None and judged:
             row["val"] = self.evaluated(self.loaders.val).row()
+        if not diverged:
+            row |= self.frozen()
         self.reporter.line(epoch_line(row, self.pace.title(progress.epoch)))
         return row
 
@@ -141,6 +148,27 @@ class Training:
         """Accuracies on one split, unless a signal arrives."""
         judged, precision = self.pace.judged(self.progress.epoch), self.run.precision
         return evaluate(self.loop.net, loader, precision=precision, units=judged, before_batch=self.stop_if_asked)
+
+    def frozen(self) -> dict[str, Any]:
+        """The part of the row that the units' frozen features give, in the epochs where that is asked for."""
+        run, epoch = self.run, self.progress.epoch
+        own, last = self.pace.own_epoch(epoch), self.pace.ends(epoch)
+        knn, linear = (due(every, own, last=last) for every in (run.knn_every, run.linear_every))
+        if not knn and not linear:
+            return {}
+        assert self.loaders.bare is not None
+        train, test = (
+            unit_features(
+                self.loop.net,
+                loader,
+                units=self.pace.judged(epoch),
+                precision=run.precision,
+                before_batch=self.stop_if_asked,
+            )
+            for loader in (self.loaders.bare, self.loaders.test)
+        )
+        classes = run.backbone.num_classes
+        return frozen_row(train, test, classes=classes, knn=knn, linear=linear, before_pass=self.stop_if_asked)
 
     def seconds(self) -> float:
         """Time that the run has taken so far, all its parts together."""
@@ -159,6 +187,8 @@ class Training:
 def finished_line(last: dict[str, Any], folder: Path) -> str:
     """What a person reads at the end of a run."""
     accuracy = f"test top-1 {last['test']['top1']:.2f} % (last epoch), " if "test" in last else ""
+    if not accuracy and (found := frozen_words(last)):
+        accuracy = f"{found.strip().replace('  ', ', ')} of the frozen features (last epoch), "
     return f"finished: {accuracy}in {folder}"
 
 
@@ -198,9 +228,11 @@ def better(last: dict[str, Any], best: dict[str, Any] | None) -> bool:
 
 def epoch_line(row: dict[str, Any], title: str) -> str:
     """One line for a person: loss and learning rate of the last unit that is evaluated, if it learnt in this epoch."""
-    last = max(row["test"]["units"] if "test" in row else row["train"], key=int)
+    # In an epoch of ticks it may be that nothing learnt.
+    by_unit = row["lr"] if isinstance(row["lr"], dict) else {}
+    last = max((row["test"]["units"] if "test" in row else row["train"]) or by_unit, key=int)
     loss = f"  loss {sum(row['train'][last].values()):.4f}" if last in row["train"] else ""
     lr = row["lr"][last] if isinstance(row["lr"], dict) else row["lr"]
     val = f"  val {row['val']['top1']:.2f} %" if "val" in row else ""
-    test = f"  test {row['test']['top1']:.2f} %" if "test" in row else ""
+    test = f"  test {row['test']['top1']:.2f} %" if "test" in row else frozen_words(row)
     return f"{title}{loss}{val}{test}  lr {lr:.4g}  {row['seconds']:.1f} s"

@@ -11,6 +11,7 @@ from localgrad.rng import derive_seed, seeded
 from localgrad.train.checkpoint import Progress, restore
 from localgrad.train.epochs import Training
 from localgrad.train.folder import claimed, folder_problems
+from localgrad.train.frozen import frozen_conditions
 from localgrad.train.interrupt import Interrupted, watch
 from localgrad.train.newest import forget_newer, has_checkpoint, newest
 from localgrad.train.progress import Reporter, Silent
@@ -77,7 +78,8 @@ def train(run: Run, *, resume: bool = False, reporter: Reporter | None = None) -
                 )
         else:
             progress = Progress(samples=samples)
-            write_run(folder, run, device)
+            more = {} if loaders.bare is None else frozen_conditions(run, len(loaders.bare.split))
+            write_run(folder, run, device, more)
         with watch() as interrupt:
             training = Training(run, folder, loaders, loop, progress, reporter, interrupt)
             training.log.truncate(progress.metrics_bytes)

@@ -60,6 +60,14 @@ class Pace(Protocol):
         """What the epoch's row says besides losses and accuracies."""
         ...
 
+    def own_epoch(self, epoch: int) -> int:
+        """The epoch as what learns in it counts it, from 0."""
+        ...
+
+    def ends(self, epoch: int) -> bool:
+        """Whether the epoch, now that its steps are made, was the last one of what learns in it."""
+        ...
+
     def judged(self, epoch: int) -> int | None:
         """How many units are evaluated, from the first: those that have learnt something. None: all."""
         ...
@@ -107,6 +115,14 @@ class Together:
     def row(self, epoch: int) -> dict[str, object]:
         """The learning rate."""
         return {"lr": self.lr(epoch)}
+
+    def own_epoch(self, epoch: int) -> int:
+        """The run's."""
+        return epoch
+
+    def ends(self, epoch: int) -> bool:
+        """The run's last."""
+        return epoch + 1 >= self.run.epochs
 
     def judged(self, epoch: int) -> int | None:
         """All units."""
@@ -165,6 +181,14 @@ class InTurn:
         unit, own = divmod(epoch, self.run.epochs)
         return {"unit": unit, "unit_epoch": own + 1, "lr": self.lr(epoch)}
 
+    def own_epoch(self, epoch: int) -> int:
+        """The active unit's."""
+        return epoch % self.run.epochs
+
+    def ends(self, epoch: int) -> bool:
+        """The active unit's last."""
+        return (epoch + 1) % self.run.epochs == 0
+
     def judged(self, epoch: int) -> int | None:
         """The units up to the one that learns."""
         learnt = epoch // self.run.epochs + 1
@@ -221,6 +245,14 @@ class OwnPace:
             "updates": {str(unit): count for unit, count in enumerate(counts)},
             "skipped": {str(unit): count for unit, count in enumerate(self.loop.skipped)},
         }
+
+    def own_epoch(self, epoch: int) -> int:
+        """The row's: units have epochs of their own."""
+        return epoch
+
+    def ends(self, epoch: int) -> bool:
+        """The run's last: every unit has learnt enough."""
+        return self.loop.finished
 
     def judged(self, epoch: int) -> int | None:
         """All units."""

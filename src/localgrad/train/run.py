@@ -45,7 +45,9 @@ class Run:
     the best test epoch is recorded beside the last one, which is the headline. ``reset_optimizer`` forgets what the
     optimisers know (momentum) wherever the learning rate falls, as codes do that make new ones there. ``drop_last``
     leaves the short last batch of every epoch out of training. ``views`` says how two views of every image are drawn,
-    for a method that compares them. ``runtime`` is ``"sequential"``, ``QueuedSpec(...)`` or
+    for a method that compares them. ``knn_every`` and ``linear_every``: after so many epochs (0: never), and after the
+    last one, nearest neighbours and linear classifiers judge the frozen features of every unit (``train/frozen.py``);
+    the training stays the same bit for bit. ``runtime`` is ``"sequential"``, ``QueuedSpec(...)`` or
     ``GreedySpec()``, where ``epochs`` are every unit's own, or ``DistributedSpec(...)``. ``init_from`` is an
     exported file, a run folder or a checkpoint to take the network's weights from. ``out`` is the run's folder.
     ``device`` "auto"
@@ -76,6 +78,8 @@ class Run:
     reset_optimizer: bool = False
     drop_last: bool = False
     views: Views | None = None
+    knn_every: int = 0
+    linear_every: int = 0
     val_fraction: float = 0.0
     init_from: Path | None = None
     runtime: RuntimeSpec = "sequential"
@@ -112,6 +116,9 @@ class Run:
         assert isinstance(everything, dict)
         if self.views is None:
             del everything["views"]
+        for name in ("knn_every", "linear_every"):
+            if not everything[name]:
+                del everything[name]
         # Steps in a graph and on streams are the same steps; compiled ones are to rounding.
         for name in ("graph", "streams") if self.compile else ("compile", "graph", "streams"):
             del everything[name]
@@ -136,6 +143,9 @@ class Run:
         for name in ("epochs", "batch_size", "accumulate", "workers", "streams"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)}."
+        for name in ("knn_every", "linear_every"):
+            if getattr(self, name) < 0:
+                yield f"{name} must be a number of epochs, or 0 for never, got {getattr(self, name)}."
         if self.accumulate > self.batch_size:
             yield f"accumulate={self.accumulate} must not be larger than batch_size={self.batch_size}, which it splits."
         if not 0 <= self.val_fraction < 1:
@@ -166,7 +176,8 @@ class Run:
 
     def _type_problems(self) -> Iterator[str]:
         """Values of a kind that no setting has, as a recipe without annotations lets through."""
-        for name in ("epochs", "batch_size", "accumulate", "workers", "streams", "seed", "modules", "groups"):
+        whole = ("epochs", "batch_size", "accumulate", "workers", "streams", "seed", "knn_every", "linear_every")
+        for name in (*whole, "modules", "groups"):
             value = getattr(self, name)
             if (type(value) is not int) and not (name in ("modules", "groups") and value is None):
                 yield f"{name} must be a whole number, got {value!r}."

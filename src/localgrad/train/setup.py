@@ -14,6 +14,7 @@ from localgrad.network import LocalNetwork
 from localgrad.runtime import Greedy, Sequential
 from localgrad.runtime.checks import check_single_row
 from localgrad.segments import whole_words
+from localgrad.train.frozen import asked
 from localgrad.train.guide import Guided, guide_problems, load_guide
 from localgrad.train.pace import Runtime, make_queued
 from localgrad.train.run import Run, fit_problems
@@ -30,11 +31,15 @@ EVAL_PIXELS = EVAL_BATCH * 96 * 96
 @final
 @dataclass(frozen=True)
 class Loaders:
-    """The splits of a run on its device."""
+    """The splits of a run on its device.
+
+    ``bare`` are the training images in their own order, as they are evaluated, where the run judges frozen features.
+    """
 
     train: Batches
     val: Batches | None
     test: Batches
+    bare: Batches | None = None
 
 
 def load_images(run: Run) -> Images:
@@ -55,16 +60,16 @@ def make_loaders(run: Run, images: Images, device: torch.device) -> Loaders:
     if problems:
         raise RunError(problems)
     guide = load_guide(run, device)
+    bare = evaluation_loader(run, images, "train", device) if asked(run) else None
     if run.val_fraction > 0:
         images = images.hold_out(run.val_fraction, run.seed)
-    eval_batch = max(1, min(EVAL_BATCH, EVAL_PIXELS // (images.image[1] * images.image[2])))
 
     def loader(part: Part) -> Batches | None:
         training = part == "train"
         return images.loader(
             part,
             training=training,
-            batch_size=run.batch_size if training else eval_batch,
+            batch_size=run.batch_size if training else eval_batch(images),
             seed=run.seed,
             device=device,
             needs=run.method.needs - {"pair_similarity"} if training else frozenset(),
@@ -77,7 +82,31 @@ def make_loaders(run: Run, images: Images, device: torch.device) -> Loaders:
     assert train is not None and test is not None
     if guide is not None:
         train = Guided(train, guide)
-    return Loaders(train, loader("val"), test)
+    return Loaders(train, loader("val"), test, bare)
+
+
+def eval_batch(images: Images) -> int:
+    """Images in one batch of an evaluation."""
+    return max(1, min(EVAL_BATCH, EVAL_PIXELS // (images.image[1] * images.image[2])))
+
+
+def evaluation_loader(run: Run, images: Images, part: Part, device: torch.device) -> Batches:
+    """Images of a split in its own order, as they are evaluated; what the run holds out is no part of train."""
+    if run.val_fraction > 0:
+        images = images.hold_out(run.val_fraction, run.seed)
+    found = images.loader(
+        part,
+        training=False,
+        batch_size=eval_batch(images),
+        seed=run.seed,
+        device=device,
+        needs=frozenset(),
+        views=None,
+        channels_last=run.channels_last,
+        drop_last=False,
+    )
+    assert found is not None  # every set has a train and a test split
+    return found
 
 
 def place(net: LocalNetwork, run: Run, device: torch.device) -> LocalNetwork:
