@@ -24,6 +24,7 @@ from localgrad.version import VERSION
 
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
+PROBE_FILE = "probe.json"
 PARTIAL = ".partial"
 """How the name of a file ends while it is being written."""
 
