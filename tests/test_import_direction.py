@@ -26,7 +26,7 @@ LEVELS = (
     {"planning"},
     {"fitting"},
     {"report", "train"},
-    {"adapters", "exported", "paper_tables", "recipes", "testing"},
+    {"adapters", "exported", "paper_tables", "recipes", "scores", "testing"},
     {"several"},
     {"compare"},
     {"reproduction"},

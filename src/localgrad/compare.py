@@ -14,8 +14,9 @@ from localgrad.analysis import Audit, audit
 from localgrad.cost import Macs, StepTime, live, macs, memory, step_times
 from localgrad.errors import RunError
 from localgrad.facts import Plain, differences, plain
-from localgrad.report.comparison import COMPARISON_FILE, Comparison, Row, Score
+from localgrad.report.comparison import COMPARISON_FILE, Comparison, Row
 from localgrad.report.terminal import table
+from localgrad.scores import Accuracy, accuracy_of, make_score
 from localgrad.several import RunsInterrupted, check_saved, place, train_all
 from localgrad.spec import Batch, Span
 from localgrad.train.loop import Result
@@ -50,7 +51,9 @@ def compare(
     """Train every Run in ``folder/<name>-seed<seed>``, measure, and write ``folder/comparison.json``.
 
     ``runs`` has for every name Runs that differ by their seed only. Finished runs are kept and interrupted ones
-    continue. ``repeats`` steps of every name are timed, taking turns; ratios are to the first name.
+    continue. Where a method learns without labels, all are compared by linear evaluation of their frozen features, or
+    by kNN, as their Runs ask for (``accuracy_of``). ``repeats`` steps of every name are timed, taking turns; ratios are
+    to the first name.
 
     Raises RunError with all problems found before any work, LocalgradError for a folder that holds a run with other
     settings, RunsInterrupted when a signal stopped a run.
@@ -58,14 +61,16 @@ def compare(
     reporter = reporter or Silent()
     placed = place(runs, folder, "compare")
     check(placed)
+    accuracy = accuracy_of(placed)
+    assert accuracy is not None  # checked
     results: dict[str, list[Result]] = {}
     for name, result in train_all(placed, folder, reporter):
         results.setdefault(name, []).append(result)
     reporter.line(f"measuring {repeats} interleaved steps, live memory and reach of every method")
     costs = measure({name: own[0] for name, own in placed.items()}, repeats)
     first = next(iter(costs.values()))
-    rows = tuple(make_row(name, placed[name], results[name], costs[name], first) for name in placed)
-    comparison = Comparison(rows, _conditions(placed, repeats))
+    rows = tuple(make_row(name, placed[name], results[name], costs[name], first, accuracy) for name in placed)
+    comparison = Comparison(rows, _conditions(placed, repeats, accuracy))
     write_atomic(folder / COMPARISON_FILE, comparison.to_json().encode(), "the comparison")
     return comparison
 
@@ -86,15 +91,17 @@ def _problems(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     if empty:
         yield f"compare: expected at least one Run for every name, got none for {', '.join(empty)}."
         return
+    if accuracy_of(runs) is None:
+        blind = next(name for name, own in runs.items() if "y" not in own[0].method.needs)
+        yield (
+            f"{blind}: {type(runs[blind][0].method).__name__} learns without labels, so it has no classifier's "
+            "accuracy to compare. Give every Run linear_every or knn_every (--linear-every N, --knn-every N), "
+            "which judge frozen features."
+        )
     first_name, first = next((name, own) for name, own in runs.items())
     seeds = [run.seed for run in first]
     for name, own in runs.items():
         yield from (f"{name}: {problem}" for problem in own[0].problems())
-        if "y" not in own[0].method.needs:
-            yield (
-                f"{name}: {type(own[0].method).__name__} learns without labels, and compare shows accuracies of "
-                "classifiers. Train it by itself."
-            )
         if own[0].runtime != "sequential":
             yield f"{name}: compare measures steps of all units on one mini-batch: leave runtime out, or use train."
         for run in own[1:]:
@@ -155,23 +162,11 @@ def peak(run: Run, batch: Batch) -> int:
     ).peak
 
 
-def make_row(name: str, runs: Sequence[Run], results: Sequence[Result], cost: Cost, first: Cost) -> Row:
+def make_row(
+    name: str, runs: Sequence[Run], results: Sequence[Result], cost: Cost, first: Cost, accuracy: Accuracy = "test"
+) -> Row:
     """One name's row; ratios are to ``first``."""
-    scores = []
-    for run, result in zip(runs, results, strict=True):
-        assert result.last is not None and result.best is not None
-        last, best = result.last, result.best
-        scores.append(
-            Score(
-                seed=run.seed,
-                folder=result.folder.name,
-                epoch=last["epoch"],
-                top1=last["test"]["top1"],
-                best_epoch=best["epoch"],
-                best_top1=best["test"]["top1"],
-                ensemble=last["test"].get("ensemble", {}),
-            )
-        )
+    scores = [make_score(run, result, accuracy) for run, result in zip(runs, results, strict=True)]
     reached = [[span for span, hit in zip(cost.spans, row, strict=True) if hit] for row in cost.audit.reach]
     return Row(
         name=name,
@@ -192,7 +187,7 @@ def make_row(name: str, runs: Sequence[Run], results: Sequence[Result], cost: Co
     )
 
 
-def _conditions(runs: Mapping[str, Sequence[Run]], repeats: int) -> dict[str, object]:
+def _conditions(runs: Mapping[str, Sequence[Run]], repeats: int, accuracy: Accuracy) -> dict[str, object]:
     first = next(iter(runs.values()))
     some = first[0]
     return {
@@ -203,7 +198,8 @@ def _conditions(runs: Mapping[str, Sequence[Run]], repeats: int) -> dict[str, ob
         "batch_size": some.batch_size,
         "seeds": [run.seed for run in first],
         "n": len(first),
-        "best_chosen_on": "validation" if some.val_fraction > 0 else "test",
+        "accuracy": accuracy,
+        "best_chosen_on": "validation" if some.val_fraction > 0 and accuracy == "test" else "test",
         "memory": "live bytes of tensors, predicted on fake tensors; counted in a real step where accumulate > 1",
         "step_repeats": repeats,
         "step_warmup": WARMUP,

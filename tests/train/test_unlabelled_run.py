@@ -143,5 +143,5 @@ def test_there_is_no_accuracy_to_ask_for(simclr: Path, tmp_path: Path) -> None:
     loaders = make_loaders(run, load_images(run), torch.device("cpu"))
     with pytest.raises(LocalgradError, match=r"resnet14 learnt without labels and ends in features"):
         evaluate(load_trained(run, simclr), loaders.test)
-    with pytest.raises(RunError, match=r"b: DGSSL learns without labels, and compare shows accuracies"):
+    with pytest.raises(RunError, match=r"b: DGSSL learns without labels, so it has no classifier's accuracy to comp"):
         compare({"a": [tiny()], "b": [made()]}, tmp_path / "comparison")

@@ -7,7 +7,7 @@ from localgrad.report.groups import Group, flat, split_settings, word
 from localgrad.report.markup import Markup, element
 from localgrad.report.read import RunRecord
 from localgrad.report.style import color_of, dash_of
-from localgrad.report.words import legend_of, title_of
+from localgrad.report.words import frozen_accuracy, legend_of, title_of
 
 NOTHING = "–"
 
@@ -34,8 +34,9 @@ def key(group: int) -> Markup:
 
 def comparison_table(comparison: Comparison, groups: Mapping[str, int]) -> Markup:
     """One row per name, with bars for what is better when smaller."""
+    judge = frozen_accuracy(comparison) or "test"
     heads = (
-        "method", "test top-1 %", "best epoch’s", "units", "live MiB", "ms per step", "reach of a loss",
+        "method", f"{judge} top-1 %", "best epoch’s", "units", "live MiB", "ms per step", "reach of a loss",
         "MACs of largest unit",
     )  # fmt: skip
     live, slow = (

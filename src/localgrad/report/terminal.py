@@ -6,14 +6,15 @@ from rich.table import Table
 from rich.text import Text
 
 from localgrad.report.comparison import Comparison, Row
-from localgrad.report.words import legend_of, title_of
+from localgrad.report.words import frozen_accuracy, legend_of, title_of
 
 
 def table(comparison: Comparison) -> RenderableType:
     """A table to print with rich: a row per name, below it what the numbers are."""
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     grid.add_column(Text("name"), overflow="fold")
-    heads = ("test\ntop-1 %", "best\ntop-1", "units", "live MiB\n(ratio)", "ms/step\n(ratio)", "reach\n(blocks)")
+    judge = {"linear evaluation": "linear", "kNN": "kNN"}.get(str(frozen_accuracy(comparison)), "test")
+    heads = (f"{judge}\ntop-1 %", "best\ntop-1", "units", "live MiB\n(ratio)", "ms/step\n(ratio)", "reach\n(blocks)")
     for head in heads:
         grid.add_column(Text(head, justify="right"), justify="right", no_wrap=True)
     for row in comparison.rows:

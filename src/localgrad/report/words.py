@@ -2,13 +2,23 @@
 
 from localgrad.report.comparison import Comparison
 
+FROZEN = {"linear": "linear evaluation", "knn": "kNN"}
+"""Accuracies that are not those of the networks' own classifiers."""
+
+
+def frozen_accuracy(comparison: Comparison) -> str | None:
+    """What judged the frozen features that are compared; None where the networks' own classifiers are."""
+    return FROZEN.get(str(comparison.conditions.get("accuracy")))
+
 
 def title_of(comparison: Comparison) -> str:
     """Data, budget and seeds in one line."""
     said = comparison.conditions
     epochs = said.get("epochs", "?")
     budget = f"{epochs} epoch{'' if epochs == 1 else 's'} at batch {said.get('batch_size', '?')}"
-    return f"{said.get('data', 'data unknown')}, {budget}, {_seeds(comparison)}"
+    judge = frozen_accuracy(comparison)
+    by = "" if judge is None else f", by {judge} of frozen features"
+    return f"{said.get('data', 'data unknown')}, {budget}, {_seeds(comparison)}{by}"
 
 
 def legend_of(comparison: Comparison) -> list[str]:
@@ -18,8 +28,10 @@ def legend_of(comparison: Comparison) -> list[str]:
     spread = "mean ± sample standard deviation over" if several else "one run, no spread:"
     threads = said.get("threads", "?")
     cpu = f"{said.get('device', '?')} with {threads} thread{'' if threads == 1 else 's'}"
+    judge = frozen_accuracy(comparison)
+    judged = "" if judge is None else f"{judge} of the frozen final features, no classifier of the network's own, "
     return [
-        f"top-1: test split, last epoch, {spread} {_seeds(comparison)}",
+        f"top-1: {judged}test split, last epoch, {spread} {_seeds(comparison)}",
         f"best: the best epoch, chosen on the {said.get('best_chosen_on', '?')} split; never the headline",
         f"live: all tensors alive at the peak of a training step at batch {said.get('batch_size', '?')}, predicted",
         f"ms/step: median of {said.get('step_repeats', '?')} interleaved steps on {said.get('gpu', cpu)}, "

@@ -107,6 +107,15 @@ def read_run(folder: Path) -> dict[str, Any]:
     return document
 
 
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's ``metrics.jsonl``. Raises LocalgradError when it cannot be read whole."""
+    path = folder / METRICS_FILE
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except (ValueError, OSError) as error:
+        raise LocalgradError(f"{path} cannot be read as rows of JSON: {error}.") from error
+
+
 def finite(value: Any) -> Any:
     """The same nested data with None in place of NaN and infinities."""
     if isinstance(value, dict):
