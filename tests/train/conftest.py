@@ -177,6 +177,17 @@ class Stopping:
         yield
 
 
+class Lines(Stopping):
+    """A reporter that remembers lines."""
+
+    def __init__(self, step: int = -1) -> None:
+        super().__init__(step)
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread_in_children() -> Iterator[None]:
     """For the server of the children, and for commands started in earnest."""

@@ -19,7 +19,7 @@ from localgrad.train.newest import load_trained
 from localgrad.train.record import read_run
 from localgrad.train.setup import evaluation_loader, load_images
 from tests.distributed.runs import tiny
-from tests.train.conftest import Stopping, assert_same_run, header, rows, tensors
+from tests.train.conftest import Lines, Stopping, assert_same_run, header, rows, tensors
 
 CHEAP = Views(scale=(0.5, 1), flip=0, jitter=0, grayscale=0)
 LOOKING: dict[str, Any] = {"knn_every": 1, "linear_every": 2}
@@ -29,17 +29,6 @@ def made(out: Path, modules: int = 2, **changes: Any) -> Run:
     """Three epochs of six steps on 48 random images, with a state outside of the weights."""
     method = DGSSL(hidden=16, out=8, selection=PairSelection(Running(), 0.8, 0.8, similarity="teacher"))
     return replace(tiny(method, modules), views=CHEAP, optimizer=Adam(1e-3), epochs=3, out=out, **changes)
-
-
-class Lines(Stopping):
-    """Remembers lines."""
-
-    def __init__(self, step: int = -1) -> None:
-        super().__init__(step)
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture(scope="module")

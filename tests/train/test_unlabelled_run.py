@@ -13,13 +13,13 @@ from localgrad.backbones import cifar_resnet
 from localgrad.compare import compare
 from localgrad.data import Views
 from localgrad.losses import cosines
-from localgrad.methods import DGSSL, PairSelection, Running
+from localgrad.methods import DGSSL, Given, PairSelection, Running
 from localgrad.report.read import read_run as read_for_report
 from localgrad.train import Adam, DistributedSpec, GreedySpec, QueuedSpec, Run, evaluate, train
 from localgrad.train.newest import load_trained
 from localgrad.train.setup import load_images, make_loaders
 from tests.distributed.runs import tiny
-from tests.train.conftest import Stopping, assert_same_run, header, rows
+from tests.train.conftest import Lines, Stopping, assert_same_run, header, rows, tensors
 
 EASY = PairSelection(Running(), 0.8, 0.8, similarity="teacher")
 CHEAP = Views(scale=(0.5, 1), flip=0, jitter=0, grayscale=0)
@@ -55,6 +55,28 @@ def test_records_without_accuracy(tmp_path: Path) -> None:
     assert [(epoch.top1, epoch.loss) for epoch in record.epochs] == [
         (None, row["train"]["2"]["nt_xent"]) for row in (first, last)
     ]
+
+
+def test_an_empty_selection_is_counted_and_said(tmp_path: Path) -> None:
+    """Unit 0 finds no pair alike enough in any step, the others in all: there is no NaN."""
+    given = PairSelection(Given((2.0, -2.0, -2.0), (2.0, 2.0, 2.0)))
+    told = Lines()
+    run = made(tmp_path / "run", given, modules=3)
+    assert train(run, reporter=told).finished
+    first, last, end = rows(tmp_path / "run")
+    for row in (first, last):
+        assert row["train"]["0"] == {"nt_xent": 0.0} and row["train"]["1"]["nt_xent"] > 1
+        assert [figures["empty"] for figures in row["figures"].values()] == [1.0, 0.0, 0.0]
+    assert end["empty"] == {"0": {"images": 96, "of": 96}}
+    assert told.lines[-2] == (
+        "unit 0 (layer1.1): no pair was selected in 100.0 % of its training (96 of 96 images), where its loss is 0. "
+        "A larger sample ratio or a lower alpha selects more."
+    )
+    assert all(value.isfinite().all() for value in tensors(tmp_path / "run").values() if value.is_floating_point())
+    stopped = replace(run, out=tmp_path / "stopped")
+    assert train(stopped, reporter=Stopping(9)).interrupted == "SIGTERM"
+    assert train(stopped, resume=True).finished
+    assert_same_run(tmp_path / "run", tmp_path / "stopped")
 
 
 @pytest.mark.parametrize("selection", [None, EASY], ids=["all pairs", "teacher and quantiles"])

@@ -8,6 +8,7 @@ from localgrad.losses.nt_xent import NTXent as NTXent
 from localgrad.losses.nt_xent import cosines as cosines
 from localgrad.losses.nt_xent import nt_xent_loss as nt_xent_loss
 from localgrad.losses.reconstruction import reconstruction as reconstruction
+from localgrad.losses.selection import EMPTY as EMPTY
 from localgrad.losses.selection import SELECTION_FIGURES as SELECTION_FIGURES
 from localgrad.losses.selection import PairSimilarity as PairSimilarity
 from localgrad.losses.selection import SelectiveNTXent as SelectiveNTXent

@@ -23,7 +23,8 @@ PairSimilarity = Literal["own", "teacher", "pretrained"]
 """Whose cosines are compared with the thresholds: those of the unit's own features (algorithm 5), of a moving average
 of the unit, or of a pretrained network on the same views (``Batch.pair_similarity``)."""
 
-SELECTION_FIGURES = frozenset({"kept_positives", "kept_negatives", "empty"})
+EMPTY = "empty"
+SELECTION_FIGURES = frozenset({"kept_positives", "kept_negatives", EMPTY})
 """What a selection tells of itself and nothing learns from: shares of the pairs in the loss, and whether none was."""
 
 Threshold = float | Tensor
@@ -146,5 +147,5 @@ class SelectiveNTXent:
             "nt_xent": kept.loss,
             "kept_positives": kept.positives,
             "kept_negatives": kept.negatives,
-            "empty": kept.empty,
+            EMPTY: kept.empty,
         }

@@ -37,7 +37,8 @@ class Progress:
     """Where a run stands. ``epoch`` and ``batch`` name the mini-batch to train next.
 
     ``sums`` are the loss terms of the samples that each unit has ``seen`` in this epoch; ``samples`` are all those of
-    the training split.
+    the training split. ``empty`` holds, by unit, the images of this and all epochs before whose selection of pairs was
+    empty, and all that it trained on then (``empty.py``).
     """
 
     epoch: int = 0
@@ -48,6 +49,7 @@ class Progress:
     sums: dict[str, dict[str, float]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
     samples: int = 0
+    empty: dict[str, list[float]] = field(default_factory=dict)
     best: dict[str, Any] | None = None
     last: dict[str, Any] | None = None
     finished: bool = False

@@ -14,6 +14,7 @@ from localgrad.analysis.features import unit_features
 from localgrad.data import Batches
 from localgrad.errors import DivergedError
 from localgrad.train.checkpoint import CHECKPOINT_FILE, Progress, save_checkpoint
+from localgrad.train.empty import empty_lines, some, with_epoch
 from localgrad.train.evaluate import Evaluation, evaluate
 from localgrad.train.frozen import KNN, LINEAR, due, frozen_row, frozen_words
 from localgrad.train.interrupt import Interrupt, Interrupted
@@ -68,9 +69,12 @@ class Training:
         if not self.progress.finished:
             self.progress.finished = True
             row = {"kind": "end", "epochs": self.progress.epoch, "seconds": self.seconds()}
-            self.log.append({**row, "last": self.progress.last, "best": self.progress.best})
+            empty = {"empty": found} if (found := some(self.progress.empty)) else {}
+            self.log.append({**row, "last": self.progress.last, "best": self.progress.best, **empty})
             self.save()
         assert self.progress.last is not None
+        for line in empty_lines(self.progress.empty, self.loop.net.unit_list()):
+            self.reporter.line(line)
         self.reporter.line(finished_line(self.progress.last, self.folder))
 
     def run_epoch(self) -> None:
@@ -92,6 +96,7 @@ class Training:
         if "diverged" in row:
             raise DivergedError(diverged_text(row, progress.epoch, self.folder))
         self.sums = {}
+        progress.empty = with_epoch(progress.empty, row.get("figures", {}), progress.seen)
         progress.seen, progress.batch = {}, 0
         progress.epoch += 1
         progress.last = {"epoch": progress.epoch, **{k: row[k] for k in KEPT if k in row}}

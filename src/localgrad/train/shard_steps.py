@@ -170,7 +170,7 @@ def read_found(found: FoundStep, units: Sequence[str] | None = None) -> tuple[di
         _, own = read_tensors(shard, {SHARD_FORMAT}, WHAT)
         tensors = own | tensors  # what was read before comes from a later unit, and counts
     progress = dict(tail.progress)
-    for entry in ("sums", "seen"):
+    for entry in ("sums", "seen", "empty"):
         progress[entry] = {
             str(place): holder[name].progress[entry][str(place)]
             for place, name in enumerate(network)

@@ -17,6 +17,7 @@ from localgrad.distributed import Item, ItemKind, Worker, World, train_cascades
 from localgrad.errors import LocalgradError
 from localgrad.spec import Batch
 from localgrad.train.checkpoint import Progress
+from localgrad.train.empty import empty_lines, some, with_epoch
 from localgrad.train.epochs import better, diverged_text, epoch_line, finished_line, train_and_figures
 from localgrad.train.evaluate import Evaluation
 from localgrad.train.interrupt import Interrupted
@@ -157,6 +158,7 @@ class RankWalk:
             )
         self.sums, self.tallies, self.epoch = {}, {}, None
         progress = self.progress
+        progress.empty = with_epoch(progress.empty, own.get("figures", {}), progress.seen)
         progress.seen, progress.batch, progress.epoch = {}, 0, item.epoch + 1
         self.own_log.append({"kind": "rank", "epoch": item.epoch + 1, "step": progress.step, **self._account(), **own})
         if self.judge:
@@ -216,15 +218,20 @@ class RankWalk:
 
     def finish(self, item: Item) -> None:
         """The end of the run."""
-        self.worker.pass_on(item, {})
         progress = self.progress
+        told = self.worker.pass_on(item, {"empty": progress.empty})
+        if self.judge:
+            progress.empty = dict(sorted(told["empty"].items(), key=lambda pair: int(pair[0])))
         if not progress.finished:
             progress.finished = True
             if self.log is not None:
                 row = {"kind": "end", "epochs": progress.epoch, "seconds": self.seconds()}
-                self.log.append({**row, "last": progress.last, "best": progress.best})
+                empty = {"empty": found} if (found := some(progress.empty)) else {}
+                self.log.append({**row, "last": progress.last, "best": progress.best, **empty})
             self.save()
         if self.judge and progress.last is not None:
+            for line in empty_lines(progress.empty, self.worker.units):
+                self.reporter.line(line)
             self.reporter.line(finished_line(progress.last, self.folder))
 
     def seconds(self) -> float:
