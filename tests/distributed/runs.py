@@ -71,18 +71,21 @@ def foreign() -> Run:
     return tiny(backbone=wrap(model, torch.zeros(2, 3, 8, 8)), partition=lg.equal_blocks(3))
 
 
+LOOKING: dict[str, Any] = {"knn_every": 1, "linear_every": 2}
+
 RUNS: dict[str, Callable[[], Run]] = {
     "dgl": tiny,
-    "val": lambda: tiny(val_fraction=0.25),
+    "val": lambda: tiny(val_fraction=0.25, **LOOKING),
     "bfloat16": lambda: tiny(precision=Precision.BFLOAT16, val_fraction=0.25),
     "dgssl": lambda: tiny(
         lg.methods.DGSSL(hidden=16, out=8, selection=PairSelection(Running(), 0.8, 0.8, similarity="teacher")),
         views=lg.data.Views(jitter=0, grayscale=0),
+        **LOOKING,
     ),
     "infopro": lambda: tiny(
         lg.methods.InfoPro(loss="softmax", lambdas=Lambdas(first=(2, 0.5), last=(0.5, 1))), 3, val_fraction=0.25
     ),
-    "gndgl": lambda: tiny(lg.methods.GNDGL(), 2, groups=2, val_fraction=0.25),
+    "gndgl": lambda: tiny(lg.methods.GNDGL(), 2, groups=2, val_fraction=0.25, **LOOKING),
     "mlaan": lambda: tiny(lg.methods.MLAAN(leaps=False), val_fraction=0.25),
     "leaps": lambda: tiny(lg.methods.MLAAN()),
     "foreign": foreign,

@@ -40,6 +40,9 @@ class ItemKind(IntEnum):
     EPOCH_END = 4
     STOP = 5
     FINISHED = 6
+    BARE = 7
+    """Training images as they are, to look at the features of all units; then the test images, for the same."""
+    BARE_TEST = 8
 
 
 @final

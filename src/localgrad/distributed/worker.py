@@ -279,6 +279,24 @@ class Worker:
         assert batch is not None
         return batch, mine, seen
 
+    @torch.no_grad()
+    def look(self, item: Item, own: Batch | None) -> tuple[Batch, dict[int, Tensor]]:
+        """Outputs of the hosted units on images as they are, by place; no auxiliary network runs."""
+        outputs, found, batch = dict[int, Tensor](), dict[int, Tensor](), own
+        for span in self.hosted:
+            if span.before:
+                h, batch = self.input(span, item, outputs, batch)
+            else:
+                assert batch is not None
+                h = batch.x  # of methods that learn from views, too
+            with self._autocast():
+                outputs = {place: self.units[place](h) for place in span.mine}
+            found |= outputs
+            for place in span.mine:
+                self.send(place, item, batch, outputs[place])
+        assert batch is not None
+        return batch, found
+
     def _evaluation_input(
         self, span: HostedSpan, item: Item, outputs: Mapping[int, Tensor], batch: Batch | None, seen: Logits
     ) -> tuple[Tensor, Batch]:

@@ -1,7 +1,7 @@
 """What the frozen features of every unit say while a run trains: nearest neighbours and linear evaluation.
 
 One pass over the training images, not augmented, and one over the test images give the features of all units; kNN and
-the linear classifiers of all depths read these. Nothing of the training changes: no weight, no BatchNorm statistic, no
+the linear classifiers of all units read these. Nothing of the training changes: no weight, no BatchNorm statistic, no
 random state. All features of both splits are held at once: (N + M) * (sum of the units' channels) * 4 bytes.
 """
 
@@ -13,7 +13,8 @@ from localgrad.analysis.knn import NEIGHBOURS, TEMPERATURE, knn_top1
 from localgrad.analysis.probe import fit_probes
 from localgrad.train.run import Run
 
-KNN, LINEAR = "knn", "linear"
+KNN, LINEAR, GRADIENT = FROZEN = ("knn", "linear", "linear_gradient")
+"""Keys of an epoch's row."""
 C = 1.0
 """Inverse weight of the penalty of the linear classifiers, that of ``localgrad probe``."""
 
@@ -26,6 +27,11 @@ def asked(run: Run) -> bool:
 def due(every: int, epoch: int, *, last: bool) -> bool:
     """Whether something done every so many epochs (0: never) is done after ``epoch``, from 0; always after the last."""
     return every > 0 and (last or (epoch + 1) % every == 0)
+
+
+def looks(run: Run, epoch: int) -> bool:
+    """Whether frozen features are looked at after an epoch of a run that trains all units together."""
+    return any(due(every, epoch, last=epoch + 1 >= run.epochs) for every in (run.knn_every, run.linear_every))
 
 
 def neighbours_of(samples: int) -> int:
@@ -55,7 +61,8 @@ def frozen_row(
 ) -> dict[str, Any]:
     """The part of an epoch's row: top-1 in percent of the test split by unit, ``knn`` and ``linear`` where asked.
 
-    ``linear_gradient`` is there where the classifiers have not converged: the largest entry of their gradient.
+    ``linear_gradient`` has the units whose classifier has not converged: the largest entry of its gradient. Every unit
+    is judged by itself, so that it does not matter which process holds which.
     ``before_pass`` is called in between; what it raises ends it. Raises LocalgradError for features not finite.
     """
     row: dict[str, Any] = {}
@@ -63,10 +70,14 @@ def frozen_row(
         before_pass()
         row[KNN] = knn_top1(train, test, classes=classes, neighbours=neighbours_of(len(train.labels_N)))
     if linear:
-        probes = fit_probes(train, classes=classes, c=C, before_pass=before_pass)
-        row[LINEAR] = probes.top1(test)
-        if not probes.converged:
-            row["linear_gradient"] = probes.gradient
+        row[LINEAR], gradients = {}, {}
+        for unit, features_ND in train.blocks.items():
+            alone = BlockFeatures({unit: features_ND}, train.labels_N)
+            probes = fit_probes(alone, classes=classes, c=C, before_pass=before_pass)
+            row[LINEAR][unit] = probes.top1(BlockFeatures({unit: test.blocks[unit]}, test.labels_N))[unit]
+            if not probes.converged:
+                gradients[unit] = probes.gradient
+        row |= {GRADIENT: gradients} if gradients else {}
     return row
 
 

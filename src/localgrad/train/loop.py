@@ -78,8 +78,7 @@ def train(run: Run, *, resume: bool = False, reporter: Reporter | None = None) -
                 )
         else:
             progress = Progress(samples=samples)
-            more = {} if loaders.bare is None else frozen_conditions(run, len(loaders.bare.split))
-            write_run(folder, run, device, more)
+            write_run(folder, run, device, frozen_conditions(run, samples))
         with watch() as interrupt:
             training = Training(run, folder, loaders, loop, progress, reporter, interrupt)
             training.log.truncate(progress.metrics_bytes)

@@ -89,7 +89,6 @@ def runtime_problems(runtime: RuntimeSpec, settings: Mapping[str, object], net: 
         return
     if isinstance(runtime, DistributedSpec):
         yield from _distributed_problems(runtime, settings, net)
-        yield from _frozen_problems(settings)
         if "pair_similarity" in net.needs and runtime.labels == "travel":
             yield (
                 "runtime distributed: similarities of a pretrained network do not travel with the outputs: take "
@@ -137,16 +136,6 @@ def _queue_problems(queue: QueuedSpec, units: int) -> Sequence[str]:
     if len(dict(pairs)) < len(pairs):
         found.append(f"slowdown: give every unit once, got {pairs!r}.")
     return found
-
-
-def _frozen_problems(settings: Mapping[str, object]) -> Iterator[str]:
-    """No process of many has the features of all units."""
-    for name in ("knn_every", "linear_every"):
-        if settings[name]:
-            yield (
-                f"runtime distributed: {name}={settings[name]}: no process has the features of all units. Give 0, and "
-                "judge the finished run with `localgrad probe RUN`."
-            )
 
 
 def _distributed_problems(spec: DistributedSpec, settings: Mapping[str, object], net: LocalNetwork) -> Iterator[str]:

@@ -22,9 +22,18 @@ Work = tuple[Item, Batch | None]
 
 
 def planned(
-    loaders: Loaders, epochs: int, epoch: int, batch: int, *, judged: bool = True
+    loaders: Loaders,
+    epochs: int,
+    epoch: int,
+    batch: int,
+    *,
+    judged: bool = True,
+    looks: Callable[[int], bool] = lambda _: False,
 ) -> Generator[tuple[Item, Batch | None]]:
-    """All items of a run from a mini-batch on, with the loaders' batches; evaluations where there is an accuracy."""
+    """All items of a run from a mini-batch on, with the loaders' batches; evaluations where there is an accuracy.
+
+    ``looks``: whether frozen features are looked at after an epoch.
+    """
     steps = len(loaders.train)
     for current in range(epoch, epochs):
         with closing(loaders.train.epoch(current, batch if current == epoch else 0)) as batches:
@@ -33,6 +42,10 @@ def planned(
         done = (current + 1) * steps
         for kind, split in ((ItemKind.TEST, loaders.test), (ItemKind.VAL, loaders.val)):
             if split is not None and judged:
+                yield from _evaluated(kind, split, current, done)
+        if looks(current):
+            for kind, split in ((ItemKind.BARE, loaders.bare), (ItemKind.BARE_TEST, loaders.test)):
+                assert split is not None  # made where a run looks at features
                 yield from _evaluated(kind, split, current, done)
         yield Item(ItemKind.EPOCH_END, current, step=done), None
     yield Item(ItemKind.FINISHED, epochs, step=epochs * steps), None

@@ -22,6 +22,7 @@ from localgrad.placement import Kind, Placement, unit_shapes
 from localgrad.rng import derive_seed, seeded
 from localgrad.train.checkpoint import Progress, check_facts, load_random
 from localgrad.train.folder import claimed, folder_problems
+from localgrad.train.frozen import frozen_conditions, looks
 from localgrad.train.interrupt import Interrupt, Interrupted, watch
 from localgrad.train.newest import Newest, forget_newer, forget_older, has_checkpoint, newest
 from localgrad.train.progress import Reporter, Silent
@@ -62,7 +63,8 @@ def train_ranks(run: Run, spec: DistributedSpec, *, resume: bool, reporter: Repo
         if found is not None:
             progress, saved = _restored(run, worker, found, sizes)
         elif world.rank == 0:
-            write_run(folder, run, device, _conditions(placement, spec))
+            told = {**_conditions(placement, spec), **frozen_conditions(run, sizes["samples"])}
+            write_run(folder, run, device, told)
         _begin(world, worker, progress.step, saved, reporter)
         judge = worker.is_tail and worker.replica == 0
         walk = RankWalk(
@@ -305,7 +307,11 @@ def _items(
     interrupt: Interrupt,
 ) -> Iterator[Work]:
     judged = worker.net.classifies
-    plan = None if loaders is None else planned(loaders, run.epochs, progress.epoch, progress.batch, judged=judged)
+    plan = None
+    if loaders is not None:
+        plan = planned(
+            loaders, run.epochs, progress.epoch, progress.batch, judged=judged, looks=lambda epoch: looks(run, epoch)
+        )
 
     def signalled() -> bool:
         return interrupt.signal is not None

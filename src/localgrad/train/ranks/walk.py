@@ -18,11 +18,13 @@ from localgrad.errors import LocalgradError
 from localgrad.spec import Batch
 from localgrad.train.checkpoint import Progress
 from localgrad.train.empty import empty_lines, some, with_epoch
-from localgrad.train.epochs import better, diverged_text, epoch_line, finished_line, train_and_figures
+from localgrad.train.epochs import KEPT, better, diverged_text, epoch_line, finished_line, train_and_figures
 from localgrad.train.evaluate import Evaluation
+from localgrad.train.frozen import FROZEN, due, frozen_row
 from localgrad.train.interrupt import Interrupted
 from localgrad.train.newest import forget_older
 from localgrad.train.progress import Reporter
+from localgrad.train.ranks.looked import Looked
 from localgrad.train.ranks.tally import Tally, evaluation, unit_accuracies
 from localgrad.train.record import MetricsLog, RankLog
 from localgrad.train.run import Run
@@ -68,7 +70,9 @@ class RankWalk:
             if int(unit) in worker.inner
         }
         progress.seen = {unit: count for unit, count in progress.seen.items() if int(unit) in worker.inner}
+        progress.empty = {unit: pair for unit, pair in progress.empty.items() if int(unit) in worker.inner}
         self.tallies: dict[ItemKind, Tally] = {}
+        self.looked: dict[ItemKind, Looked] = {}
         self.waited = 0.0
         self.epoch: int | None = None
 
@@ -87,6 +91,8 @@ class RankWalk:
                     self.train(item, own)
                 case ItemKind.TEST | ItemKind.VAL:
                     self.evaluate(item, own)
+                case ItemKind.BARE | ItemKind.BARE_TEST:
+                    self.look(item, own)
                 case ItemKind.EPOCH_END:
                     self.end_epoch(item)
                 case ItemKind.FINISHED:
@@ -128,13 +134,37 @@ class RankWalk:
     def evaluate(self, item: Item, own: Batch | None) -> None:
         """One batch of a split."""
         if item.kind not in self.tallies:
-            if not self.tallies:
-                self._follow_first()
-                self.worker.net.eval()
+            self._judge_from_here()
             self.tallies[item.kind] = Tally(self.worker.net, self.worker.device, tail=self.worker.is_tail)
         batch, mine, seen = self.worker.evaluate(item, own)
         assert batch.y is not None
         self.tallies[item.kind].add(batch.y, mine, seen)
+
+    def look(self, item: Item, own: Batch | None) -> None:
+        """The frozen features of one batch."""
+        if item.kind not in self.looked:
+            self._judge_from_here()
+            self.looked[item.kind] = Looked(self.worker.net, self.worker.replicas)
+        batch, outputs = self.worker.look(item, own)
+        assert batch.y is not None
+        self.looked[item.kind].add(item.rows, batch.y, outputs)
+
+    def _judge_from_here(self) -> None:
+        """Evaluation mode, from the first evaluation after an epoch's steps on."""
+        if not self.tallies and not self.looked:
+            self._follow_first()
+            self.worker.net.eval()
+
+    def _frozen(self, epoch: int) -> dict[str, Any]:
+        """What the features of the hosted units say, where they were looked at."""
+        if not self.looked:
+            return {}
+        train, test = (self.looked[kind].features() for kind in (ItemKind.BARE, ItemKind.BARE_TEST))
+        if not self.first:
+            return {}
+        run, last = self.run, epoch + 1 >= self.run.epochs
+        knn, linear = (due(every, epoch, last=last) for every in (run.knn_every, run.linear_every))
+        return frozen_row(train, test, classes=run.backbone.num_classes, knn=knn, linear=linear)
 
     def _follow_first(self) -> None:
         for place in self.places:
@@ -149,14 +179,15 @@ class RankWalk:
         }
         counted = {SPLITS[kind]: tally.gathered(self.worker.replicas) for kind, tally in self.tallies.items()}
         accuracies = {split: {"units": unit_accuracies(sums)} for split, sums in counted.items()}
-        own = {**train_and_figures(means, self.worker.units), **accuracies}
-        told = self.worker.pass_on(item, own)
         diverged = [unit for unit, terms in means.items() if not all(map(math.isfinite, terms.values()))]
+        frozen = {} if diverged else self._frozen(item.epoch)
+        own = {**train_and_figures(means, self.worker.units), **accuracies, **frozen}
+        told = self.worker.pass_on(item, own)
         if diverged:
             raise LocalgradError(
                 diverged_text({"epoch": item.epoch + 1, "diverged": diverged}, item.epoch, self.folder)
             )
-        self.sums, self.tallies, self.epoch = {}, {}, None
+        self.sums, self.tallies, self.looked, self.epoch = {}, {}, {}, None
         progress = self.progress
         progress.empty = with_epoch(progress.empty, own.get("figures", {}), progress.seen)
         progress.seen, progress.batch, progress.epoch = {}, 0, item.epoch + 1
@@ -209,9 +240,12 @@ class RankWalk:
         }
         if "val" in found:
             row["val"] = found["val"].row()
+        for name in FROZEN:
+            if name in told:
+                row[name] = dict(sorted(told[name].items(), key=lambda pair: int(pair[0])))
         self.reporter.line(epoch_line(row, f"epoch {item.epoch + 1}/{self.run.epochs}"))
         self.log.append(row)
-        last: dict[str, Any] = {"epoch": item.epoch + 1, **{k: row[k] for k in ("test", "val") if k in row}}
+        last: dict[str, Any] = {"epoch": item.epoch + 1, **{k: row[k] for k in KEPT if k in row}}
         self.progress.last = last
         if better(last, self.progress.best):
             self.progress.best = last
