@@ -5,7 +5,10 @@ from typing import Any
 from localgrad.recipes.experiments.experiment import Experiment, NotCovered, ran
 from localgrad.reported import Row
 
-PROBE = "the figure is a linear classifier's on the trained features; epochs and temperature are not told: 500 and 0.5"
+PROBE = (
+    "the figure is a linear classifier's on the trained features, `linear` of the last epoch's row; epochs and "
+    "temperature are not told: 500 and 0.5"
+)
 CALIBRATED = (
     "thresholds are those of a pretrained SimCLR: train cifar10.simclr_resnet50, then `localgrad calibrate RUN -o "
     "FILE`, and add --calibration FILE; without it they are running quantiles"
