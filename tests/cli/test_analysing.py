@@ -59,3 +59,19 @@ def test_no_run(refused: Callable[..., str]) -> None:
     assert refused("probe", "nowhere") == told
     assert "must be given" in refused("probe")
     assert "option --neighbors is unknown. Did you mean --neighbours" in refused("probe", "x", "--neighbors", 3)
+
+
+def test_features_are_judged_while_a_run_trains(localgrad: Localgrad, refused: Callable[..., str]) -> None:
+    words = ("train", "exp.py:tiny", "--epochs", 3, "--knn-every", 2, "--linear-every", 3)
+    status, text = localgrad(*words, "--out", "a")
+    assert status == 0 and "kNN" not in text, text  # it has an accuracy of its own
+    rows = [json.loads(line) for line in Path("a/metrics.jsonl").read_text().splitlines()][:3]
+    assert [("knn" in row, "linear" in row) for row in rows] == [(False, False), (True, False), (True, True)]
+    assert rows[2]["knn"].keys() == rows[2]["linear"].keys() == {"0", "1", "2", "3"}
+    status, text = localgrad("train", "digits.simclr", *SMALL, "--out", "b")
+    assert status == 0 and re.search(r"^epoch 1/1  loss \S+  linear \S+ %  kNN \S+ %  lr 0.001  ", text), text
+    assert re.search(r"finished: linear \S+ %, kNN \S+ % of the frozen features \(last epoch\), in b\n$", text)
+    told = refused("train", "exp.py:tiny", "--knn-every", -1, "--linear-every", -2)
+    assert "knn_every must be a number of epochs, or 0 for never, got -1." in told and "got -2." in told
+    told = refused("train", "exp.py:tiny", "--knn-every", "often")
+    assert told == "localgrad train exp.py:tiny: --knn-every: expected a whole number, got 'often'."

@@ -1,5 +1,6 @@
 """Runs without labels: losses and figures, no accuracy; resumed bit for bit; pairs judged by another run."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from localgrad.analysis.pair_quantiles import view_features
 from localgrad.backbones import cifar_resnet
 from localgrad.compare import compare
 from localgrad.data import Views
+from localgrad.facts import plain
 from localgrad.losses import cosines
-from localgrad.methods import DGSSL, Given, PairSelection, Running
+from localgrad.methods import DGSSL, Calibrated, Calibration, Given, PairSelection, Running
+from localgrad.methods.calibration import POINTS
 from localgrad.report.read import read_run as read_for_report
 from localgrad.train import Adam, DistributedSpec, GreedySpec, QueuedSpec, Run, evaluate, train
 from localgrad.train.newest import load_trained
@@ -152,6 +155,25 @@ def test_what_pair_similarities_do_not_go_with(simclr: Path) -> None:
     told = list(made(Path("x"), selection, runtime=DistributedSpec()).problems())
     assert len(told) == 1 and "similarities of a pretrained network do not travel" in told[0]
     assert not list(made(Path("x"), selection, runtime=DistributedSpec(labels="loader")).problems())
+
+
+def test_a_calibration_of_something_else_is_refused_before_any_work(tmp_path: Path) -> None:
+    """Another augmentation and data set; another network is a problem of its own, since nothing else can be judged."""
+    cosines_ = tuple(-1 + 2 * point / (POINTS - 1) for point in range(POINTS))
+    run = made(tmp_path / "run")
+    facts = [json.dumps(plain(value)) for value in (run.backbone, replace(CHEAP, flip=0.5), "cifar10")]
+    made_with = Calibration(cosines_, cosines_, *facts, run="runs/simclr", pairs=(1, 1))
+    with pytest.raises(RunError) as told:
+        train(replace(run, method=DGSSL(hidden=16, out=8, selection=PairSelection(Calibrated(made_with)))))
+    views, data = told.value.problems
+    assert "calibration of another augmentation: runs/simclr was made with" in views and "(flip: 0.5 -> 0)" in views
+    assert 'calibration of another data set: runs/simclr was made with "cifar10", this run has "noise"' in data
+    other = replace(made_with, network=json.dumps({"kind": "Backbone"}), views=json.dumps(plain(CHEAP)), data='"noise"')
+    with pytest.raises(
+        RunError, match=r"calibration of another network: runs/simclr was made with .*, this network is"
+    ):
+        train(replace(run, method=DGSSL(hidden=16, out=8, selection=PairSelection(Calibrated(other)))))
+    assert not (tmp_path / "run").exists()
 
 
 def test_views_are_facts_of_runs_that_read_them() -> None:
