@@ -9,15 +9,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from localgrad.compare import Comparison, RunsInterrupted, compare, table
+from localgrad.data import Views
 from localgrad.errors import LocalgradError, RunError
+from localgrad.methods import DGSSL
 from localgrad.recipes import digits
 from localgrad.train import Run, train
 from localgrad.train.record import read_rows
+from tests.distributed.runs import tiny
 
 
 def runs_of(epochs: int = 1, seeds: tuple[int, ...] = (0, 1)) -> dict[str, list[Run]]:
@@ -197,37 +201,41 @@ def test_accumulated_steps_are_counted_in_parts(tmp_path: Path) -> None:
     assert rows[1].live_ratio < 0.8
 
 
+def contrastive(modules: int, **changes: Any) -> Run:
+    """A tiny run without labels."""
+    views = Views(scale=(0.5, 1), flip=0, jitter=0, grayscale=0)
+    return tiny(DGSSL(hidden=16, out=8), modules, views=views, epochs=2, **changes)
+
+
 def test_methods_without_labels_are_compared_by_their_frozen_features(tmp_path: Path) -> None:
-    small = [digits.simclr(layers=8, epochs=1), digits.dgssl(modules=2, layers=8, epochs=1)]
-    runs = [replace(run, knn_every=1, linear_every=2) for run in small]
-    comparison = compare({"simclr": [runs[0]], "dgssl": [runs[1]]}, tmp_path, repeats=2)
+    runs = {"simclr": [contrastive(1, knn_every=1, linear_every=1)], "local": [contrastive(2, linear_every=1)]}
+    comparison = compare(runs, tmp_path, repeats=2)
     for row in comparison.rows:
-        lines = [json.loads(line) for line in (tmp_path / f"{row.name}-seed0/metrics.jsonl").read_text().splitlines()]
         unit = str(len(row.spans) - 1)
-        assert row.scores[0].top1 == row.scores[0].best_top1 == lines[0]["linear"][unit]
-        assert (row.scores[0].epoch, row.scores[0].best_epoch, row.scores[0].ensemble) == (1, 1, {})
+        found = [line["linear"][unit] for line in read_rows(tmp_path / f"{row.name}-seed1")[:2]]
+        (score,) = row.scores
+        assert (score.epoch, score.top1, score.best_top1) == (2, found[1], max(found)) and score.ensemble == {}
+        assert score.best_epoch == found.index(max(found)) + 1
     assert comparison.conditions["accuracy"] == "linear"
     text = " ".join(printed(comparison, 120).split())
-    assert "seed 0, by linear evaluation of frozen features" in text and text.count("linear best") == 1
+    assert "seed 1, by linear evaluation of frozen features" in text and text.count("linear best") == 1
     assert (
         "top-1: linear evaluation of the frozen final features, no classifier of the network's own, test split" in text
     )
-
     # A run with labels can be compared by its features, too; SimCLR's is finished and kept.
-    mixed = {"simclr": [runs[0]], "dgl": [digits.dgl(layers=8, epochs=1)]}
+    mixed = {"simclr": runs["simclr"], "dgl": [tiny()]}
     with pytest.raises(RunError, match=r"simclr: DGSSL learns without labels, .* \(--linear-every N, --knn-every N\)"):
         compare(mixed, tmp_path)
     mixed = {name: [replace(own[0], knn_every=2, linear_every=0)] for name, own in mixed.items()}
     again = compare(mixed, tmp_path, repeats=2)
-    ends = [read_rows(tmp_path / f"{name}-seed0")[-1]["last"]["knn"] for name in mixed]
+    ends = [read_rows(tmp_path / f"{name}-seed1")[-1]["last"]["knn"] for name in mixed]
     assert [row.top1.mean for row in again.rows] == [end[max(end)] for end in ends]
     title = " ".join(printed(again, 120).split())
     assert "by kNN of frozen features" in title and "kNN best" in title
 
 
 def test_a_finished_run_that_nothing_judged_is_refused(tmp_path: Path) -> None:
-    run = digits.simclr(layers=8, epochs=1)
-    train(replace(run, knn_every=0, linear_every=0, out=tmp_path / "a-seed0"))
-    told = r"a-seed0 is finished, and was trained without linear_every, so there is nothing to\s+compare"
+    train(contrastive(1, out=tmp_path / "a-seed1"))
+    told = r"a-seed1 is finished, and was trained without linear_every, so there is nothing to\s+compare"
     with pytest.raises(LocalgradError, match=told):
-        compare({"a": [run]}, tmp_path, repeats=2)
+        compare({"a": [contrastive(1, linear_every=1)]}, tmp_path, repeats=2)

@@ -64,7 +64,7 @@ def evaluate(
     if not net.classifies:
         raise LocalgradError(
             f"evaluate: {net.backbone.name} learnt without labels and ends in features, so it has no accuracy. Train a "
-            "classifier on its features (analysis.block_features)."
+            "classifier on its features: `localgrad probe RUN`, or analysis.block_features."
         )
     device = next(net.parameters()).device
     training = net.training

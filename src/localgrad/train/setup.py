@@ -60,7 +60,6 @@ def make_loaders(run: Run, images: Images, device: torch.device) -> Loaders:
     if problems:
         raise RunError(problems)
     guide = load_guide(run, device)
-    bare = evaluation_loader(run, images, "train", device) if asked(run) else None
     if run.val_fraction > 0:
         images = images.hold_out(run.val_fraction, run.seed)
 
@@ -82,7 +81,7 @@ def make_loaders(run: Run, images: Images, device: torch.device) -> Loaders:
     assert train is not None and test is not None
     if guide is not None:
         train = Guided(train, guide)
-    return Loaders(train, loader("val"), test, bare)
+    return Loaders(train, loader("val"), test, _as_evaluated(run, images, "train", device) if asked(run) else None)
 
 
 def eval_batch(images: Images) -> int:
@@ -94,6 +93,10 @@ def evaluation_loader(run: Run, images: Images, part: Part, device: torch.device
     """Images of a split in its own order, as they are evaluated; what the run holds out is no part of train."""
     if run.val_fraction > 0:
         images = images.hold_out(run.val_fraction, run.seed)
+    return _as_evaluated(run, images, part, device)
+
+
+def _as_evaluated(run: Run, images: Images, part: Part, device: torch.device) -> Batches:
     found = images.loader(
         part,
         training=False,
