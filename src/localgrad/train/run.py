@@ -140,20 +140,7 @@ class Run:
             # Nothing else can be judged.
             yield from wrong
             return
-        for name in ("epochs", "batch_size", "accumulate", "workers", "streams"):
-            if getattr(self, name) < 1:
-                yield f"{name} must be at least 1, got {getattr(self, name)}."
-        for name in ("knn_every", "linear_every"):
-            if getattr(self, name) < 0:
-                yield f"{name} must be a number of epochs, or 0 for never, got {getattr(self, name)}."
-        if self.accumulate > self.batch_size:
-            yield f"accumulate={self.accumulate} must not be larger than batch_size={self.batch_size}, which it splits."
-        if not 0 <= self.val_fraction < 1:
-            yield f"val_fraction must be in [0, 1), got {self.val_fraction}."
-        if self.clip is not None and not self.clip > 0:
-            yield f"clip must be above 0, got {self.clip}."
-        if self.clip is not None and self.update == "fused":
-            yield "clip is per unit, update='fused' has one optimiser for all units: leave one of them out."
+        yield from self._number_problems()
         yield from self.optimizer.problems()
         yield from self._device_problems()
         yield from self._speed_problems()
@@ -190,6 +177,23 @@ class Run:
             value = getattr(self, name)
             if type(value) not in (int, float) and not (name == "clip" and value is None):
                 yield f"{name} must be a number, got {value!r}."
+
+    def _number_problems(self) -> Iterator[str]:
+        """Numbers that are out of range, or of which one forbids the other."""
+        for name in ("epochs", "batch_size", "accumulate", "workers", "streams"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1, got {getattr(self, name)}."
+        for name in ("knn_every", "linear_every"):
+            if getattr(self, name) < 0:
+                yield f"{name} must be a number of epochs, or 0 for never, got {getattr(self, name)}."
+        if self.accumulate > self.batch_size:
+            yield f"accumulate={self.accumulate} must not be larger than batch_size={self.batch_size}, which it splits."
+        if not 0 <= self.val_fraction < 1:
+            yield f"val_fraction must be in [0, 1), got {self.val_fraction}."
+        if self.clip is not None and not self.clip > 0:
+            yield f"clip must be above 0, got {self.clip}."
+        if self.clip is not None and self.update == "fused":
+            yield "clip is per unit, update='fused' has one optimiser for all units: leave one of them out."
 
     def _view_problems(self) -> Iterator[str]:
         """Views that the method needs, or does not read."""
