@@ -15,7 +15,7 @@ from localgrad.network import LocalNetwork
 from localgrad.train import Run
 from localgrad.train.newest import load_trained
 from localgrad.train.record import read_run, write_atomic
-from localgrad.train.setup import EVAL_BATCH, EVAL_PIXELS, place
+from localgrad.train.setup import evaluation_loader, place
 
 
 def add_moved(parser: ArgumentParser) -> None:
@@ -48,21 +48,7 @@ def split_loader(
 
     ``pixels`` adds ``Batch.image``, the images in [0, 1].
     """
-    if run.val_fraction > 0:
-        images = images.hold_out(run.val_fraction, run.seed)
-    found = images.loader(
-        part,
-        training=False,
-        batch_size=batch_size or max(1, min(EVAL_BATCH, EVAL_PIXELS // (images.image[1] * images.image[2]))),
-        seed=run.seed,
-        device=run.torch_device(),
-        needs=frozenset({"image"} if pixels else ()),
-        views=None,
-        channels_last=run.channels_last,
-        drop_last=False,
-    )
-    assert found is not None  # every set has a train and a test split
-    return found
+    return evaluation_loader(run, images, part, run.torch_device(), batch_size=batch_size, pixels=pixels)
 
 
 def write_document(path: Path, document: Mapping[str, object], what: str) -> None:

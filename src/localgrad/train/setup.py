@@ -89,21 +89,34 @@ def eval_batch(images: Images) -> int:
     return max(1, min(EVAL_BATCH, EVAL_PIXELS // (images.image[1] * images.image[2])))
 
 
-def evaluation_loader(run: Run, images: Images, part: Part, device: torch.device) -> Batches:
-    """Images of a split in its own order, as they are evaluated; what the run holds out is no part of train."""
+def evaluation_loader(
+    run: Run,
+    images: Images,
+    part: Part,
+    device: torch.device,
+    *,
+    batch_size: int | None = None,
+    pixels: bool = False,
+) -> Batches:
+    """Images of a split in its own order, as they are evaluated; what the run holds out is no part of train.
+
+    ``pixels`` adds ``Batch.image``, the images in [0, 1].
+    """
     if run.val_fraction > 0:
         images = images.hold_out(run.val_fraction, run.seed)
-    return _as_evaluated(run, images, part, device)
+    return _as_evaluated(run, images, part, device, batch_size, pixels=pixels)
 
 
-def _as_evaluated(run: Run, images: Images, part: Part, device: torch.device) -> Batches:
+def _as_evaluated(
+    run: Run, images: Images, part: Part, device: torch.device, batch_size: int | None = None, *, pixels: bool = False
+) -> Batches:
     found = images.loader(
         part,
         training=False,
-        batch_size=eval_batch(images),
+        batch_size=batch_size or eval_batch(images),
         seed=run.seed,
         device=device,
-        needs=frozenset(),
+        needs=frozenset({"image"} if pixels else ()),
         views=None,
         channels_last=run.channels_last,
         drop_last=False,
