@@ -93,6 +93,11 @@ def test_what_is_scaled_and_what_stays() -> None:
     ]  # fmt: skip
 
 
+def test_small_runs_are_judged_when_they_are_done() -> None:
+    run, shrunk = small("cifar10.dgssl_resnet50", modules=4)
+    assert (run.knn_every, run.linear_every) == (1, 100) and (shrunk.knn_every, shrunk.linear_every) == (0, 0)
+
+
 def test_deeper_networks_become_smaller_ones() -> None:
     run, found = small("cifar10.auglocal_resnet110", depth=9)
     assert found.backbone.name == "resnet44" and found.partition == EqualBlocks(22)

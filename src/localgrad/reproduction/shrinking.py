@@ -61,6 +61,9 @@ def shrink(run: Run, small: Small) -> Run:
         schedule=_shorter(run.schedule, run.epochs, small.epochs, rate),
         views=VIEWS if run.views is not None and grey else run.views,
         drop_last=run.drop_last or isinstance(method, DGSSL),
+        # The finished run is judged; looking on the way would cost minutes of the budget.
+        knn_every=0,
+        linear_every=0,
         origin=None,
         out=None,
     )
