@@ -1,6 +1,10 @@
 """Small networks, batches and optimisers that the tests share."""
+# ruff: noqa: E402
 
 import gc
+
+gc.disable()  # until everything is imported and collected: nothing of that is garbage
+
 import multiprocessing
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -93,8 +97,11 @@ def child_processes() -> list[Any]:
 
 def pytest_collection_finish() -> None:
     """Modules and collected tests stay to the end: the garbage collector need not look through them again and again."""
+    sgd([nn.Parameter(torch.zeros(1))])  # the first optimiser of a process imports torch._dynamo
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 10)
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:

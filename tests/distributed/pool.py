@@ -2,7 +2,6 @@
 
 import faulthandler
 import importlib
-import multiprocessing
 import os
 import signal
 import socket
@@ -11,10 +10,11 @@ import time
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from typing import Any, final
 
 from localgrad.distributed import Address
+from tests.forking import forkserver
 
 PATIENCE = 90
 GROUP = "process group"
@@ -31,6 +31,7 @@ def serve(connection: Connection) -> None:
     import torch.distributed as dist
 
     faulthandler.register(signal.SIGUSR1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     while True:
         task = connection.recv()
@@ -56,8 +57,9 @@ def free_port() -> int:
         return port
 
 
-def start_member(context: SpawnContext) -> tuple[SpawnProcess, Connection]:
+def start_member() -> tuple[ForkServerProcess, Connection]:
     """A process of the pool, and the connection to it."""
+    context = forkserver()
     mine, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs,), name="rank of the pool", daemon=True)
     process.start()
@@ -79,10 +81,7 @@ class Pool:
     """``run`` gives the first processes a task each and returns their results by rank."""
 
     def __init__(self, size: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.members = []
-        for _ in range(size):
-            self.members.append(start_member(context))
+        self.members = [start_member() for _ in range(size)]
 
     def run(self, reference: str, ranks: int, *arguments: Any) -> list[Any]:
         """``module:function(address, *arguments)`` on so many processes. Raises RankError, that of the first that
@@ -117,12 +116,11 @@ class Pool:
             process.join(timeout=5)
             process.kill()
             connection.close()
-            self.members[rank] = start_member(multiprocessing.get_context("spawn"))
+            self.members[rank] = start_member()
         return fine, value
 
     def _start_again(self) -> None:
         """New processes in place of those that hang, which say where they do: one test fails, not all after it."""
-        context = multiprocessing.get_context("spawn")
         for process, _ in self.members:
             assert process.pid is not None
             os.kill(process.pid, signal.SIGUSR1)
@@ -131,7 +129,7 @@ class Pool:
             process.kill()
             process.join()
             connection.close()
-            self.members[place] = start_member(context)
+            self.members[place] = start_member()
 
     def signal(self, rank: int, number: int) -> None:
         """Send a signal to a process of the pool."""

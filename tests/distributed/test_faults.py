@@ -5,7 +5,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from localgrad.train import train
 from localgrad.train.newest import read_newest
 from tests.distributed import recipes
 from tests.distributed.test_runs import rows, same
+from tests.train.processes import Child
 
 ROOT = Path(__file__).parents[2]
 RECIPE = f"{Path(recipes.__file__)}:slow"
@@ -26,21 +26,18 @@ DEADLINE = 150.0
 
 
 class Launched:
-    """``localgrad train ...`` in a process of its own, with what it prints."""
+    """``localgrad train ... --processes N`` in a process of its own, forked; it starts N new ones as for a user."""
 
     def __init__(self, folder: Path, *words: str) -> None:
-        self.log = folder / "printed.txt"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        with self.log.open("w") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "localgrad", "train", *words], stdout=file, stderr=file, env=environment
-            )
+        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.child = Child(["train", *words], folder, {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths})
+        self.process = self.child.process
         self.seen: set[int] = set()
 
     @property
     def printed(self) -> str:
         """Everything so far."""
-        return self.log.read_text()
+        return self.child.output
 
     def ranks(self) -> list[int]:
         """Its processes that live now."""
@@ -54,13 +51,15 @@ class Launched:
         """Until something is seen, while it runs."""
         end = time.monotonic() + DEADLINE
         while not happened():
-            assert self.process.poll() is None, self.printed
+            assert self.process.is_alive(), self.printed
             assert time.monotonic() < end, self.printed
             time.sleep(0.02)
 
     def wait(self) -> int:
         """Its exit status."""
-        return self.process.wait(DEADLINE)
+        self.process.join(DEADLINE)
+        assert self.process.exitcode is not None, self.printed
+        return self.process.exitcode
 
     def left_over(self) -> list[int]:
         """Its processes that live after it."""
@@ -69,9 +68,9 @@ class Launched:
     def close(self) -> None:
         """Kill what a failed test leaves."""
         self.ranks()
-        if self.process.poll() is None:
+        if self.process.is_alive():
             self.process.kill()
-            self.process.wait()
+            self.process.join()
         for pid in self.left_over():
             os.kill(pid, signal.SIGKILL)
 
@@ -141,7 +140,7 @@ def test_a_signal_to_the_launcher(
     run = launched(RECIPE, "--out", str(folder), "--processes", "2")
     run.wait_until(lambda: epochs_done(folder) >= 2)
     run.ranks()
-    run.process.send_signal(signal.SIGTERM)
+    run.child.signal(signal.SIGTERM)
     assert run.wait() == 128 + signal.SIGTERM, run.printed
     assert run.left_over() == []
     assert "Traceback" not in run.printed

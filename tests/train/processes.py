@@ -1,6 +1,5 @@
 """Real processes that run the command line: forked from one that has imported torch, so that each takes no seconds."""
 
-import multiprocessing
 import os
 import resource
 import signal
@@ -8,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from tests.forking import forkserver
 
 DEADLINE = 60.0
 
@@ -35,12 +36,10 @@ class Child:
     def __init__(
         self, words: Sequence[str], folder: Path, env: Mapping[str, str] | None = None, limit: int | None = None
     ) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["pytest", "tests.train.preload"])
         folder.mkdir(parents=True, exist_ok=True)
         self.words = list(words)
         self.file = folder / f"output-{time.monotonic_ns()}.txt"
-        self.process = context.Process(target=run_command, args=(self.words, folder, self.file, env or {}, limit))
+        self.process = forkserver().Process(target=run_command, args=(self.words, folder, self.file, env or {}, limit))
         self.process.start()
 
     def wait(self) -> int:

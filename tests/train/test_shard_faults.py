@@ -1,6 +1,5 @@
 """What can happen to the files of many processes: damage, a full disk, a kill, files of somebody else."""
 
-import multiprocessing
 import os
 import resource
 import signal
@@ -14,6 +13,7 @@ from localgrad import LocalgradError
 from localgrad.train.newest import forget_newer, forget_older, has_checkpoint, newest, read_newest
 from localgrad.train.shard_steps import found_steps, read_step
 from tests.conftest import tiny_resnet
+from tests.forking import forkserver
 from tests.train.by_hand import FACTS, save_rank, save_ranks, trained
 
 LOOP = trained()
@@ -179,9 +179,7 @@ def kill_while_writing(folder: Path) -> None:
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "tests.train.preload"])
-    process = context.Process(target=kill_while_writing, args=(tmp_path,))
+    process = forkserver().Process(target=kill_while_writing, args=(tmp_path,))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
