@@ -92,14 +92,20 @@ NOT_FOR: dict[tuple[str, str], str] = {
 }
 
 
-def modules_of(method: Method) -> int:
+def modules_of(method: Method, blocks: int = 7) -> int:
     """One module per block of ``tiny_resnet()``, or one."""
-    return 1 if type(method).__name__ in ONE_UNIT else 7
+    return 1 if type(method).__name__ in ONE_UNIT else blocks
 
 
 def localized(method: Method, backbone: Backbone | None = None, **keywords: Any) -> LocalNetwork:
     """The tiny network cut into as many units as the method takes."""
-    return localize(backbone or tiny_resnet(), method, modules_of(method), **keywords)
+    backbone = backbone or tiny_resnet()
+    return localize(backbone, method, modules_of(method, len(backbone.blocks)), **keywords)
+
+
+def short(method: Method, **keywords: Any) -> LocalNetwork:
+    """The same of a stem and one block per stage, for what holds tensor by tensor or unit by unit: half the work."""
+    return localized(method, tiny_resnet(8), **keywords)
 
 
 def every_method(invariant: str) -> pytest.MarkDecorator:

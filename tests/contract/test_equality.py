@@ -13,7 +13,7 @@ from localgrad.methods import DGL, Backprop, Checkpointing
 from localgrad.unit import forward_units
 
 from ..conftest import changed, copy_of, random_batch, sgd, tiny_resnet, with_dropout
-from .cases import every_method, localized, modules_of
+from .cases import every_method, localized, modules_of, short
 
 
 @every_method("K=1 is backpropagation")
@@ -113,7 +113,7 @@ def test_fused_update_gives_the_same_bits(method: Method) -> None:
     results = []
     modes: tuple[Literal["unit"], Literal["fused"]] = ("unit", "fused")
     for mode in modes:
-        net = localized(method)
+        net = short(method)
         loop = Sequential(net, sgd, update=mode, accumulate=2)
         losses = [loop.step(random_batch(net.backbone, seed=index)).losses for index in range(3)]
         assert len(loop.optimizers) == (1 if mode == "fused" else len(net.units))
@@ -128,7 +128,7 @@ def test_fused_update_gives_the_same_bits(method: Method) -> None:
 def test_channels_last_is_the_same_to_rounding(method: Method) -> None:
     results = []
     for memory_format in (torch.contiguous_format, torch.channels_last):
-        net = localized(method).double().to(memory_format=memory_format)
+        net = short(method).double().to(memory_format=memory_format)
         loop = Sequential(net, sgd)
         for index in range(2):
             batch = random_batch(net.backbone, seed=index, dtype=torch.float64)
@@ -150,11 +150,11 @@ def test_float16_is_close_and_keeps_float32_weights(method: Method) -> None:
 
 def check_reduced(method: Method, precision: str, dtype: torch.dtype) -> None:
     """Losses of a step near those of float32, from images in float32 and reduced; weights stay float32."""
-    full = localized(method)
+    full = short(method)
     batch = random_batch(full.backbone, rows=16)
     expected = [value for terms in Sequential(full, sgd).step(batch).losses.values() for value in terms.values()]
     for x in (batch.x, batch.x.to(dtype)):
-        net = localized(method)
+        net = short(method)
         before = copy_of(net)
         step = Sequential(net, sgd, precision=precision).step(Batch(x, batch.y, batch.image, batch.views))
         values = [value for terms in step.losses.values() for value in terms.values()]
@@ -167,7 +167,7 @@ def check_reduced(method: Method, precision: str, dtype: torch.dtype) -> None:
 
 @every_method("export")
 def test_export_is_the_plain_network(method: Method) -> None:
-    net = localized(method)
+    net = short(method)
     Sequential(net, sgd).step(random_batch(net.backbone))
     x = random_batch(net.backbone, seed=5).x
     model = net.export()

@@ -8,12 +8,12 @@ from localgrad.method import Method
 from localgrad.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 
 from ..conftest import changed, copy_of, random_batch, sgd
-from .cases import every_method, localized
+from .cases import every_method, short
 
 
 @every_method("resume")
 def test_a_resumed_step_is_the_same(method: Method, tmp_path: Path) -> None:
-    loops = [Sequential(localized(method, seed=seed), sgd, seed=0) for seed in (0, 1)]
+    loops = [Sequential(short(method, seed=seed), sgd, seed=0) for seed in (0, 1)]
     batches = [replace(random_batch(loops[0].net.backbone, seed=step), step=step) for step in range(3)]
     for batch in batches[:2]:
         loops[0].step(batch)

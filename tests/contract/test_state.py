@@ -15,7 +15,7 @@ from localgrad.partition import equal_blocks, equal_macs
 from localgrad.unit import Unit
 
 from ..conftest import changed, copy_of, random_batch, sgd, tiny_resnet
-from .cases import ONE_UNIT, every_method, localized
+from .cases import ONE_UNIT, every_method, localized, short
 
 
 def trained(net: LocalNetwork, steps: int = 1) -> LocalNetwork:
@@ -27,11 +27,11 @@ def trained(net: LocalNetwork, steps: int = 1) -> LocalNetwork:
 
 @every_method("state_dict")
 def test_state_dict_round_trip(method: Method) -> None:
-    net = trained(localized(method))
+    net = trained(short(method))
     stream = io.BytesIO()
     torch.save(net.state_dict(), stream)
     stream.seek(0)
-    other = localized(method, seed=1)
+    other = short(method, seed=1)
     assert changed(copy_of(net), copy_of(other))
     other.load_state_dict(torch.load(stream, weights_only=True))
     assert not changed(copy_of(net), copy_of(other))
@@ -92,7 +92,7 @@ def test_equal_shapes_start_differently() -> None:
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])  # noqa: S301
 @every_method("copies")
 def test_copies_train_alike_and_apart(method: Method, copier: object) -> None:
-    net = trained(localized(method))
+    net = trained(short(method))
     twin = copier(net)
     assert not changed(copy_of(net), copy_of(twin))
     assert twin.units[-1].aux is twin.model.get_submodule("head")
@@ -107,9 +107,9 @@ def test_copies_train_alike_and_apart(method: Method, copier: object) -> None:
 @every_method("meta device")
 def test_localize_on_the_meta_device(method: Method) -> None:
     with torch.device("meta"):
-        net = localized(method)
+        net = short(method)
         out = net(torch.empty(2, *net.backbone.image))
-    real = localized(method)
+    real = short(method)
     assert {value.device.type for value in net.state_dict().values()} == {"meta"}
     assert out.shape == (2, net.backbone.num_classes)
     assert {key: value.shape for key, value in net.state_dict().items()} == {
@@ -138,7 +138,7 @@ def test_units_are_a_module_list_of_units(method: Method) -> None:
 
 @every_method("modes")
 def test_train_and_eval_reach_units(method: Method) -> None:
-    net = localized(method)
+    net = short(method)
     assert net.eval() is net
     assert not any(part.training for part in (*net.modules(), *net.units.modules()))
     net.train()

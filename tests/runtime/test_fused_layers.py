@@ -59,11 +59,19 @@ def pair(backbone: Backbone, **options) -> list[LocalNetwork]:
     return [localize(backbone, GNDGL(fuse_groups=fuse, **options), **keywords).double() for fuse in (False, True)]
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize(("groups", "dropout"), [(2, 0.0), (3, 0.3), (6, 0.3)])
 @pytest.mark.parametrize("options", CHOICES, ids=str)
-@pytest.mark.parametrize("groups", [2, 3, 6])
-def test_layerwise_vgg6a(groups: int, options, dropout: float) -> None:
-    assert_fused_equals_apart(pair(small_vgg6a(dropout), layerwise=True, groups=groups, **options))
+def test_layerwise_vgg6a(options, groups: int, dropout: float) -> None:
+    """Groups of one size, of two sizes, and of two sizes in every layer; dropout has code of its own."""
+    assert_fused_equals_apart(pair(small_vgg6a(dropout), layerwise=True, groups=groups, **options), steps=2)
+
+
+def test_layerwise_vgg6a_in_groups_of_two_sizes_without_dropout() -> None:
+    assert_fused_equals_apart(pair(small_vgg6a(0.0), layerwise=True, groups=6))
+
+
+def test_layerwise_vgg6a_in_groups_of_one_size_with_dropout() -> None:
+    assert_fused_equals_apart(pair(small_vgg6a(0.3), layerwise=True, groups=2))
 
 
 def test_gradients_in_parts() -> None:
