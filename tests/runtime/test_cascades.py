@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.eval_frame import set_eval_frame
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from localgrad import Backbone, Batch, LocalgradError, LocalNetwork, Partition, Sequential, audit, cost, localize
@@ -302,6 +303,20 @@ def test_memory_grows_with_the_window() -> None:
     ratios = [peak(MLAAN(cascade=k, leaps=False)) / backprop for k in (2, 3)]
     assert ratios == pytest.approx([0.42, 0.55], abs=0.01)
     assert peak(MLAAN()) / backprop < 0.71
+
+
+def test_memory_is_the_same_under_torch_compile() -> None:
+    """Where it has hooked into Python's frames, a caller's reference to an argument lives until the call returns."""
+    with torch.device("meta"):
+        nets = [
+            localize(tiny_resnet(), MLAAN(cascade=3, leaps=False), recompute=recompute) for recompute in (False, True)
+        ]
+    peaks = [cost.memory(net, batch_size=256).peak for net in nets]
+    before = set_eval_frame(False)  # run what is compiled, compile nothing
+    try:
+        assert [cost.memory(net, batch_size=256).peak for net in nets] == peaks
+    finally:
+        set_eval_frame(before)
 
 
 def test_memory_is_predicted_exactly() -> None:

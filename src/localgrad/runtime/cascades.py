@@ -79,8 +79,10 @@ def step_cascades(
             watch(origin, works[place].h, cotangent)
         sums[place].add(cotangent)
 
-    # Functions, so that no local name keeps a feature map alive while the next unit works.
-    def descend(last: int, reach: int, cotangent: Tensor) -> None:
+    # Functions, so that no local name keeps a feature map alive while the next unit works. The cotangent is taken out
+    # in here: an argument may live as long as the call, and does where torch.compile has hooked into Python's frames.
+    def descend(last: int, reach: int, cotangents: dict[int, Tensor]) -> None:
+        cotangent = cotangents.pop(reach)
         for place in range(last, last - reach + 1, -1):
             with around(place):
                 cotangent = works[place].below(cotangent)
@@ -110,7 +112,7 @@ def step_cascades(
             arrive(last, last, at_top)
             del at_top
         for reach in sorted(cotangents):
-            descend(last, reach, cotangents.pop(reach))
+            descend(last, reach, cotangents)
         for place in [place for place in works if kept[place] == last]:
             finish(place)
     return terms
