@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@cache
 def late(case: str, hosts: tuple[int, ...], delay: int, parts: int = 1) -> dict[str, np.ndarray]:
     """Weights after ``STEPS`` steps in one process, where all of other stages is read from a copy ``delay`` steps old.
 

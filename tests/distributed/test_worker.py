@@ -125,9 +125,16 @@ def test_labels_may_come_from_every_stages_own_loader(pool: Pool) -> None:
     assert all(np.array_equal(weights[name], value.numpy()) for name, value in net.state_dict().items())
 
 
+@pytest.fixture(scope="module")
+def exact(pool: Pool) -> list[dict[str, Any]]:
+    """Two stages without loss on the wire."""
+    return trained(pool, "dgl", (0, 0, 1, 1))
+
+
 @pytest.mark.parametrize(("wire", "most", "share"), [("bfloat16", 0.004, 0.5), ("int8", 0.02, 0.25)])
-def test_lossy_wires_say_what_they_lose(pool: Pool, wire: str, most: float, share: float) -> None:
-    exact = trained(pool, "dgl", (0, 0, 1, 1))
+def test_lossy_wires_say_what_they_lose(
+    pool: Pool, exact: list[dict[str, Any]], wire: str, most: float, share: float
+) -> None:
     found = trained(pool, "dgl", (0, 0, 1, 1), wire=wire)
     assert 0 < found[0]["error"] < most
     assert found[0]["sent"] < (share + 0.1) * exact[0]["sent"]

@@ -1,5 +1,8 @@
 """GN-DGL's two speed-up tables: every cell as printed in the thesis, three decimals."""
 
+import pytest
+
+from localgrad.cli import main
 from localgrad.paper_tables.gndgl_speedups import gndgl_speedups
 
 from ..golden.recipe import golden
@@ -30,3 +33,10 @@ def test_every_cell() -> None:
     ]
     assert inference.splitlines()[-1] == "   32        -        -    1.338    2.324    4.336"
     assert len(training.splitlines()) == 2 + len({nodes for _, nodes in expected})
+
+
+def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--table", "gndgl"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["2", "1.894", "1.833", "3.674", "-", "-"] in lines
+    assert ["32", "-", "-", "1.338", "2.324", "4.336"] in lines

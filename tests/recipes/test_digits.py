@@ -66,12 +66,24 @@ def test_every_method_has_a_recipe_here() -> None:
     assert known == {name for name in methods.__all__ if name != "Lambdas"}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_loss_falls_and_a_stopped_run_continues(case: str, tmp_path: Path) -> None:
-    train(made(case, tmp_path / "whole"))
-    first, last = (losses(row) for row in rows(tmp_path / "whole")[:2])
+def check_losses(run: Run) -> None:
+    """The loss of every unit falls."""
+    train(run)
+    assert run.out is not None
+    first, last = (losses(row) for row in rows(run.out)[:2])
     assert len(first) > 0
     assert {unit for unit in first if last[unit] >= first[unit]} == set()
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_the_loss_falls(case: str, tmp_path: Path) -> None:
+    """That their steps resume is in tests/contract/test_resume.py."""
+    check_losses(made(case, tmp_path))
+
+
+@pytest.mark.parametrize("case", RECIPES)
+def test_the_loss_falls_and_a_stopped_run_continues(case: str, tmp_path: Path) -> None:
+    check_losses(made(case, tmp_path / "whole"))
     stopped(made(case, tmp_path / "stopped"), 8)
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")
 

@@ -1,6 +1,7 @@
 """The networks of GN-DGL's two speed-up tables: thesis 3.4 and 3.5, 4 and 5 of the workshop paper (methods.md 7.4)."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 
@@ -13,6 +14,7 @@ GRID = {2: (1, 2, 4, 8, 16), 4: (1, 2, 4, 8), 8: (1, 2, 4)}
 """G to the Ks in the tables; the columns of one group have K = 2, 4, 8, 16."""
 
 
+@cache
 def gndgl_speedups() -> Speedups:
     """Both tables for ResNet-32 on CIFAR-10, all cells; a few seconds."""
     with torch.device("meta"):
