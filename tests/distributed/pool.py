@@ -16,7 +16,7 @@ from typing import Any, final
 from localgrad.distributed import Address
 from tests.forking import forkserver
 
-PATIENCE = 90
+PATIENCE = 150
 GROUP = "process group"
 """The thread that makes a world's process group."""
 
