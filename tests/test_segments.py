@@ -222,9 +222,17 @@ def test_never_more_memory_in_foreign_networks(method, sizes: list[int]) -> None
     assert again <= plain
 
 
-@pytest.mark.parametrize("sizes", [[1, 1, 2], [1, 1, 1, 1]], ids=str)
 @pytest.mark.parametrize(
-    "method", [DGL(), AugLocal(depth=2), MLAAN(), GNDGL(), PredSim()], ids=lambda own: type(own).__name__
+    ("method", "sizes"),
+    [
+        (DGL(), [1, 1, 2]),
+        (DGL(), [1, 1, 1, 1]),
+        (AugLocal(depth=2), [1, 1, 2]),
+        (MLAAN(), [1, 1, 1, 1]),
+        (GNDGL(), [1, 1, 2]),
+        (PredSim(), [1, 1, 1, 1]),
+    ],
+    ids=lambda own: type(own).__name__,
 )
 def test_never_more_memory(method, sizes: list[int]) -> None:
     plain, again = peaks(tiny_resnet(8, image=(3, 16, 16)), method, sizes)

@@ -7,7 +7,7 @@ import pytest
 from localgrad import Sequential, cost, methods
 
 from ..conftest import random_batch, sgd, tiny_resnet
-from .cases import CHOICES, localized
+from .cases import CHOICES, short
 
 ROWS = 8
 
@@ -16,7 +16,7 @@ ROWS = 8
 def test_prediction_within_a_tenth_of_measured(name: str) -> None:
     """Measured: live bytes of a real step, counted on the tensors that it makes. Temporaries inside kernels are not."""
     method = getattr(methods, name)(**CHOICES.get(name, [{}])[0])
-    net = localized(method, recompute=name in ("AugLocal", "MLAAN"))
+    net = short(method, recompute=name in ("AugLocal", "MLAAN"))
     batch = random_batch(tiny_resnet(), ROWS)
     batch = replace(batch, **{name: None for name in ("image", "views") if name not in net.needs})
     predicted = cost.memory(net, ROWS, optimizer=sgd)

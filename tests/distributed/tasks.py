@@ -163,7 +163,7 @@ def back_pressure(address: Address, count: int) -> dict[str, Any]:
         outbox, handed, since = Outbox(world, 1, 0), [0], [time.monotonic()]
 
         def stuck() -> None:
-            while time.monotonic() - since[0] < 1:
+            while time.monotonic() - since[0] < 2:
                 time.sleep(0.05)
             first.append(handed[0])
             world.tell("stuck", "1")

@@ -38,7 +38,7 @@ def test_asks_about_the_others_while_it_waits() -> None:
         start = time.monotonic()
         with pytest.raises(LocalgradError, match=r"^rank 1 is gone$"):
             patiently(never.wait, check, "group")
-        assert 2 * PATIENCE <= time.monotonic() - start
+        assert time.monotonic() - start >= 2 * PATIENCE
         assert asked[1] - asked[0] >= 0.9 * PATIENCE
     finally:
         never.set()

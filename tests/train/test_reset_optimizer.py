@@ -28,10 +28,17 @@ def different(one: Path, other: Path) -> list[str]:
     return [name for name in names if not torch.equal(here[name], there[name])]
 
 
-def test_as_with_new_optimisers(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run as it is, to compare with."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(run(folder))
+    return folder
+
+
+def test_as_with_new_optimisers(whole: Path) -> None:
     """Against the runtime alone, given new optimisers for the last epoch: the same weights bit for bit."""
-    own = run(tmp_path / "run")
-    train(own)
+    own = run(whole)
     cpu = torch.device("cpu")
     loader = make_loaders(own, load_images(own), cpu).train
     net = start_network(own, cpu)
@@ -41,7 +48,7 @@ def test_as_with_new_optimisers(tmp_path: Path) -> None:
         for epoch in epochs:
             for batch in loader.epoch(epoch):
                 loop.step(batch)
-    saved = tensors(tmp_path / "run")
+    saved = tensors(whole)
     assert [name for name, value in net.state_dict().items() if not torch.equal(saved[f"weights.{name}"], value)] == []
 
 
@@ -62,21 +69,19 @@ def test_a_rate_that_stays_resets_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [6, 12, 15])
-def test_stopped_before_at_and_after_the_fall(tmp_path: Path, step: int) -> None:
-    train(run(tmp_path / "whole"))
+def test_stopped_before_at_and_after_the_fall(whole: Path, tmp_path: Path, step: int) -> None:
     assert train(run(tmp_path / "stopped"), reporter=Stopping(step)).interrupted == "SIGTERM"
     assert header(tmp_path / "stopped")["progress"]["step"] == step
     assert train(run(tmp_path / "stopped"), resume=True).finished
-    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+    assert_same_run(whole, tmp_path / "stopped")
 
 
-def test_units_in_turn_and_one_after_the_other(tmp_path: Path) -> None:
+def test_units_in_turn_and_one_after_the_other(whole: Path, tmp_path: Path) -> None:
     """Queued with units in turn is the same run; greedy training resets at the fall of every unit's own epochs."""
-    train(run(tmp_path / "sequential"))
     train(run(tmp_path / "queued", runtime=QueuedSpec(buffer=0)))
-    assert different(tmp_path / "sequential", tmp_path / "queued") == []
+    assert different(whole, tmp_path / "queued") == []
     train(run(tmp_path / "greedy", runtime=GreedySpec()))
-    here, there = (tensors(tmp_path / name) for name in ("greedy", "sequential"))
+    here, there = (tensors(folder) for folder in (tmp_path / "greedy", whole))
     first = [name for name in here if name.startswith(("weights.model.stem.", "weights.aux.stem."))]
     assert len(first) > 10
     assert [name for name in first if not torch.equal(here[name], there[name])] == []
