@@ -14,7 +14,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any, final
 
 from localgrad.distributed import Address
-from tests.forking import forkserver
+from tests.forking import check_preloaded, forkserver
 
 PATIENCE = 150
 GROUP = "process group"
@@ -30,6 +30,7 @@ def serve(connection: Connection) -> None:
     import torch
     import torch.distributed as dist
 
+    check_preloaded()
     faulthandler.register(signal.SIGUSR1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)

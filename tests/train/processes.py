@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.forking import forkserver
+from tests.forking import check_preloaded, forkserver
 
 DEADLINE = 150.0
 """Seconds, far above what a busy machine needs: only what hangs takes so long."""
@@ -20,6 +20,7 @@ def run_command(words: Sequence[str], folder: Path, output: Path, env: Mapping[s
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
+    check_preloaded()
     os.environ.update(env)
     os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
