@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_FOR_DOCS := $(VENV)/.ready-for-docs
 
-.PHONY: demo test lint types check bench clean
+.PHONY: demo test lint types docs check bench clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,10 +34,23 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-check: lint types test
+# Only the site needs these.
+$(READY_FOR_DOCS): $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group docs
+	@touch $(READY_FOR_DOCS)
+
+# All pages as Markdown, then the site with every warning as an error, then: nothing from other hosts, no name missing.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: export OMP_NUM_THREADS = 1
+docs: $(READY_FOR_DOCS)
+	$(BIN)/python -m tools.pages.stage build/pages
+	$(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python -m tools.pages.check site
+
+check: lint types docs test
 
 bench: $(READY)
 	$(BIN)/python benchmarks/step_time.py
 
 clean:
-	rm -rf $(VENV) runs report.html .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build site runs report.html .mypy_cache .ruff_cache .pytest_cache
