@@ -1,4 +1,4 @@
-"""``python -m tools.pages.pictures``: writes the pictures of docs/ that show counts, docs/step-memory.svg and docs/pipeline.svg.
+"""``python -m tools.pages.pictures``: writes docs/step-memory.svg and docs/pipeline.svg.
 
 The first is what ``localgrad.cost.memory`` counts operator by operator, the second a schedule worked out here.
 """
@@ -132,7 +132,11 @@ def pipeline() -> str:
             parts.append(f'<rect class="{kind}" x="{x:.1f}" y="{y}" width="{18 * length:.1f}" height="24"/>')
             middle = x + 9 * length
             parts.append(f'<text x="{middle:.1f}" y="{y + 17}" text-anchor="middle" font-size="11">{text}</text>')
-    legend = ((70, "f", "forward of a micro-batch"), (270, "b", "backward"), (390, "u", "forward, loss, backward, update of a unit"))
+    legend = (
+        (70, "f", "forward of a micro-batch"),
+        (270, "b", "backward"),
+        (390, "u", "forward, loss, backward, update of a unit"),
+    )
     for x, kind, text in legend:
         parts.append(f'<rect class="{kind}" x="{x}" y="262" width="16" height="14"/>')
         parts.append(f'<text class="m" x="{x + 22}" y="274">{text}</text>')
