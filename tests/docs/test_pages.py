@@ -132,6 +132,9 @@ def test_every_public_name_has_one_home() -> None:
     assert given <= set(public_names("localgrad"))
     assert set(lg.methods.__all__) <= set(public_names("localgrad.methods"))
     assert set(lg.backbones.__all__) <= set(public_names("localgrad.backbones"))
+    assert all(public_names(module) for module in modules())
+    assert {"Block", "Backbone", "Batch"} <= set(public_names("localgrad.spec"))
+    assert home_path("localgrad", "Batch") == "localgrad.spec.Batch"
 
 
 def test_the_tables_of_choose_a_method_are_those_of_their_sources() -> None:

@@ -74,7 +74,7 @@ def short(module: str) -> str:
 def public_names(module: str) -> list[str]:
     """Names that a module re-exports or, where it is no package, defines; submodules are not among them."""
     found = importlib.import_module(module)
-    names = list(exports(found) or defined(found))
+    names = list(exports(found)) or list(defined(found))
     return sorted((name for name in names if not isinstance(getattr(found, name), ModuleType)), key=str.lower)
 
 
