@@ -25,7 +25,7 @@ from .blocks import ROOT, blocks, folder, run, shown
 
 WRITTEN = sorted(DOCS.glob("*.md"))
 ELSEWHERE = {"add-a-method", "reproduce", "lightning-and-timm"}
-"""Pages whose blocks other tests run."""
+"""Pages whose blocks other tests run, or that show pieces of the scripts in examples/ (tests/examples runs those)."""
 OURS = [page for page in WRITTEN if page.stem not in ELSEWHERE]
 
 
@@ -95,6 +95,14 @@ def test_links_lead_to_pages_that_are_written_or_made() -> None:
 def lead(name: str, target: str) -> str:
     """Where a relative link leads, as a path below the folder of pages."""
     return str((Path("/") / name).parent.joinpath(target).resolve()).lstrip("/")
+
+
+def test_every_page_has_its_place_in_the_navigation() -> None:
+    listed = re.findall(r"(?m)^ +- .*?: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text())
+    for page in WRITTEN:
+        assert page.name in listed, f"docs/{page.name}: give it a line under nav in mkdocs.yml, such as under Guides"
+    assert {name for name in listed if "/" not in name} == {page.name for page in WRITTEN}
+    assert set(recipe_pages()) | set(api_pages()) <= set(listed), "made pages too"
 
 
 def test_every_recipe_with_its_options_and_figures() -> None:
