@@ -15,7 +15,7 @@ from localgrad.recipes.experiments import Experiment, experiment
 from localgrad.reported import rows
 from tools.pages.api import api_pages, home_path, modules, public_names
 from tools.pages.check import problems
-from tools.pages.choose import PAGE, memory_rows, written
+from tools.pages.choose import PAGE, memory_rows, table_of, written
 from tools.pages.command_line import command_line_page
 from tools.pages.pictures import pipeline
 from tools.pages.recipes import described, recipe_pages
@@ -173,6 +173,29 @@ def test_numbers_that_stand_in_several_pages() -> None:
         ("AugLocal, depth 6", "recompute", "| AugLocal, depth 6, recomputed | {} |"),
     ):
         assert line.format(counted[name][column]) in prose, name
+
+
+def test_step_times_are_those_of_the_results() -> None:
+    """docs/figures.md and the README against the files in benchmarks/results that they name."""
+    text = (DOCS / "figures.md").read_text()
+    found = re.findall(r"^\| \[.*?\]\(\.\./(benchmarks/results/\S+-step-time-\S+)\).*? \| (.*) \|$", text, re.MULTILINE)
+    assert len(found) == 4
+    methods, told = ("DGL", "AugLocal d=2", "AugLocal d=6"), []
+    for path, cells in found:
+        rows_of = {row[0]: row for row in table_of((ROOT / path).read_text())}
+        ratios = [f"{float(rows_of[f'{method}, float32'][2]):.2f}" for method in methods]
+        assert cells.split(" | ") == ratios, path
+        told.append([float(ratio) for ratio in ratios])
+    ranges = [f"{min(ratios):.2f} to {max(ratios):.2f}" for ratios in zip(*told, strict=True)]
+    assert ranges[0] in (ROOT / "README.md").read_text() and ranges[0] in (DOCS / "when-it-pays.md").read_text()
+
+
+def test_the_table_of_memory_is_the_same_in_readme_and_figures() -> None:
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ResNet-")]
+    assert len(lines) == 2 and all(line in (DOCS / "figures.md").read_text().splitlines() for line in lines)
+    counted = memory_rows()
+    names = ("checkpointing", "DGL (mlp-sr)", "AugLocal, depth 2", "AugLocal, depth 6")
+    assert " | ".join(counted[name]["ratio"] for name in names) in lines[0]
 
 
 CLEAN = '<html><head><link rel="stylesheet" href="a.css"></head><body><a href="https://example.org">x</a></body></html>'
