@@ -24,8 +24,12 @@ from tools.pages.stage import DOCS, LINK, beside, own
 from .blocks import ROOT, blocks, folder, run, shown
 
 WRITTEN = sorted(DOCS.glob("*.md"))
-ELSEWHERE = {"add-a-method", "reproduce", "lightning-and-timm"}
-"""Pages whose blocks other tests run, or that show pieces of the scripts in examples/ (tests/examples runs those)."""
+ELSEWHERE = {
+    "add-a-method",  # test_tutorial.py
+    "lightning-and-timm",  # pieces of the scripts in examples/, which tests/examples runs
+    *(path.stem.removeprefix("test_").replace("_", "-") for path in Path(__file__).parent.glob("test_*.py")),
+}
+"""Pages whose blocks other tests run: a page may have a test file of its own, as reproduce.md has."""
 OURS = [page for page in WRITTEN if page.stem not in ELSEWHERE]
 
 

@@ -7,10 +7,13 @@ documented constant that one of the listed modules defines. Each has one home; e
 import ast
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import final
+
+import localgrad.adapters
 
 
 @final
@@ -36,7 +39,9 @@ PAGES: Mapping[str, Page] = {
         "localgrad.in_backward", "localgrad.losses", "localgrad.auxnets", "localgrad.testing",
     )),
     "analysis": Page("Analysis", "What can be learned about a trained network.", ("localgrad.analysis",)),
-    "lightning": Page("Lightning", "Not loaded by `import localgrad`.", ("localgrad.adapters.lightning",)),
+    "adapters": Page("Adapters", "localgrad inside other libraries; not loaded by `import localgrad`.", tuple(
+        f"localgrad.adapters.{module.name}" for module in pkgutil.iter_modules(localgrad.adapters.__path__)
+    )),
     "localgrad": Page("localgrad", "What `import localgrad as lg` gives.", ("localgrad",)),
 }  # fmt: skip
 """By file name. The first page that has a name is its home; ``localgrad`` comes last, as it repeats names of others."""
