@@ -121,6 +121,15 @@ def test_every_recipe_with_its_options_and_figures() -> None:
     assert shown_figures == sum(isinstance(experiment(row), Experiment) for row in rows()) > 900
 
 
+def test_a_recipe_that_says_nothing_about_an_option() -> None:
+    def silent(epochs: int = 1) -> lg.Run:
+        """Nothing more."""
+        raise NotImplementedError
+
+    with pytest.raises(ValueError, match="silent returns a Run, so it is a recipe, but .* no line in Args for epochs"):
+        described(silent)
+
+
 def test_a_figure_stands_with_its_command() -> None:
     line = "| `--depth 2` | test_acc_% | 91.12±0.24 |"
     assert any(text.rstrip().endswith(line) for text in recipe_pages()["reference/recipes/cifar10.md"].splitlines())

@@ -87,11 +87,17 @@ def option_rows(recipe: Recipe) -> Iterator[str]:
 
 
 def described(recipe: Recipe) -> dict[str, str]:
-    """What the docstring says about every parameter. Raises KeyError where it says nothing."""
+    """What the docstring says about every parameter. Raises ValueError where it says nothing."""
     text = (inspect.getdoc(recipe) or "").partition("Args:\n")[2]
     found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
     told = {name: " ".join(words.split()) for name, words in found}
-    return {name: told[name] for name in inspect.signature(recipe).parameters}
+    parameters = inspect.signature(recipe).parameters
+    if missing := [name for name in parameters if name not in told]:
+        raise ValueError(
+            f"{recipe.__module__}.{recipe.__qualname__} returns a Run, so it is a recipe, but its docstring has no line "
+            f"in Args for {', '.join(missing)}. Write one, or begin the name with _ if it is none."
+        )
+    return {name: told[name] for name in parameters}
 
 
 def figure_row(row: Row, made: Experiment) -> str:
