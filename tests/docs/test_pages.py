@@ -126,7 +126,7 @@ def test_a_recipe_that_says_nothing_about_an_option() -> None:
         """Nothing more."""
         raise NotImplementedError
 
-    with pytest.raises(ValueError, match="silent returns a Run, so it is a recipe, but .* no line in Args for epochs"):
+    with pytest.raises(ValueError, match=r"silent returns a Run, so it is a recipe, but .* no line in Args for epochs"):
         described(silent)
 
 

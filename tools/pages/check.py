@@ -49,6 +49,7 @@ def problems(site: Path) -> Iterator[str]:
     pages = sorted(site.rglob("*.html"))
     if not pages:
         yield f"{site}: expected pages of a built site, found none. Build it first: make docs."
+        return
     for page in pages:
         parser = Sources()
         text = page.read_text(encoding="utf-8")

@@ -94,8 +94,8 @@ def described(recipe: Recipe) -> dict[str, str]:
     parameters = inspect.signature(recipe).parameters
     if missing := [name for name in parameters if name not in told]:
         raise ValueError(
-            f"{recipe.__module__}.{recipe.__qualname__} returns a Run, so it is a recipe, but its docstring has no line "
-            f"in Args for {', '.join(missing)}. Write one, or begin the name with _ if it is none."
+            f"{recipe.__module__}.{recipe.__qualname__} returns a Run, so it is a recipe, but its docstring has no "
+            f"line in Args for {', '.join(missing)}. Write one, or begin the name with _ if it is none."
         )
     return {name: told[name] for name in parameters}
 
