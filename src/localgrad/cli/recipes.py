@@ -31,6 +31,8 @@ def built_in() -> dict[str, Recipe]:
     """All recipes of the package by name, such as ``digits.auglocal``."""
     found: dict[str, Recipe] = {}
     for info in pkgutil.iter_modules(localgrad.recipes.__path__):
+        if info.ispkg:  # makes recipes, or finds them
+            continue
         module = importlib.import_module(f"localgrad.recipes.{info.name}")
         found |= {f"{info.name}.{name}": function for name, function in public_functions(module).items()}
     return found
