@@ -1,5 +1,7 @@
 """What a LocalNetwork needs: multiply-accumulates, memory, time; predicted or measured, in one table."""
 
+from localgrad.cost.document import macs_data as macs_data
+from localgrad.cost.document import memory_data as memory_data
 from localgrad.cost.grid import MacsGrid as MacsGrid
 from localgrad.cost.grid import macs_grid as macs_grid
 from localgrad.cost.macs import Macs as Macs

@@ -16,14 +16,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 Kind = Literal["parameters", "buffers", "gradients", "optimizer", "input", "activations"]
+Phase = Literal["forward", "backward", "update"]
 
 
 class Moment(NamedTuple):
-    """The state after one operator: ``unit`` is the index of the unit that was stepping, ``live`` is in bytes."""
+    """The state after one operator: ``unit`` is the index of the unit that was stepping, ``live`` is in bytes.
+
+    ``phase`` is "backward" for all that autograd runs, with what it recomputes, "update" for an optimiser's step, and
+    "forward" for the rest.
+    """
 
     unit: int
     op: str
     live: int
+    phase: Phase = "forward"
 
 
 @dataclass(slots=True)
@@ -48,12 +54,14 @@ class Storage:
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside this mode every storage that an operator returns is followed, real or fake.
 
-    Storages that exist before must be named with ``mark``. ``unit`` is set from outside and labels what follows.
+    Storages that exist before must be named with ``mark``. ``unit`` and ``updating``, whether an optimiser steps, are
+    set from outside and label what follows.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.unit = 0
+        self.updating = False
         self.live = 0
         self.timeline: list[Moment] = []
         self.storages: list[Storage] = []
@@ -75,8 +83,13 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
                 self._follow(leaf, op)
-        self.timeline.append(Moment(self.unit, op, self.live))
+        self.timeline.append(Moment(self.unit, op, self.live, self._phase()))
         return out
+
+    def _phase(self) -> Phase:
+        if self.updating:
+            return "update"
+        return "forward" if torch._C._current_autograd_node() is None else "backward"
 
     def _follow(self, tensor: Tensor, op: str) -> Storage:
         storage = tensor.untyped_storage()

@@ -69,11 +69,12 @@ def live(loop: Sequential, batch: Batch) -> Memory:
                 stack.callback(block.module.register_forward_pre_hook(_Enter(tracker, start)).remove)
         for made in loop.optimizers:
             _mark_states(tracker, made)
-            stack.callback(made.register_step_pre_hook(lambda done, *_: _mark_gradients(tracker, done)).remove)
-            stack.callback(made.register_step_post_hook(lambda done, *_: _mark_states(tracker, done)).remove)
+            stack.callback(made.register_step_pre_hook(lambda done, *_: _begin_update(tracker, done)).remove)
+            stack.callback(made.register_step_post_hook(lambda done, *_: _end_update(tracker, done)).remove)
         stack.enter_context(tracker)
         loop.step(batch)
         start = len(tracker.timeline)
+        tracker.unit = 0  # whatever comes before the first unit's forward pass is its own
         loop.step(batch)
     return _summary(tracker, start)
 
@@ -90,11 +91,17 @@ class _Enter:
         self.tracker.unit = self.index
 
 
-def _mark_gradients(tracker: LiveBytes, optimizer: Optimizer) -> None:
+def _begin_update(tracker: LiveBytes, optimizer: Optimizer) -> None:
+    tracker.updating = True
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None:
                 tracker.mark(parameter.grad, "gradients")
+
+
+def _end_update(tracker: LiveBytes, optimizer: Optimizer) -> None:
+    tracker.updating = False
+    _mark_states(tracker, optimizer)
 
 
 def _mark_states(tracker: LiveBytes, optimizer: Optimizer) -> None:
