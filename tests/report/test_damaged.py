@@ -13,7 +13,7 @@ from localgrad.report.curves import over_depth, per_epoch
 from localgrad.report.groups import make_groups
 from localgrad.report.read import read_path, read_run
 
-from .test_page import written
+from .test_page import told
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -22,11 +22,11 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(document))
 
 
-def test_half_written_row(folder: Path, tmp_path: Path) -> None:
+def test_half_written_row(folder: Path) -> None:
     run = folder / "dgl-seed0"
     lines = (run / "metrics.jsonl").read_bytes().split(b"\n")
     (run / "metrics.jsonl").write_bytes(lines[0] + b"\n" + lines[1][:40])
-    _, page = written(folder, out=tmp_path / "r.html")
+    page = told(folder)
     assert "dgl-seed0: metrics.jsonl: line 2 cannot be read; left out" in page.text
     assert "dgl-seed0: not finished: 1 of 2 epochs" in page.text
     assert "1/2" in page.text and page.text.count("2/2") == 3
@@ -46,17 +46,17 @@ def test_rubbish_among_rows(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"facts": 3}', "\0"])
-def test_damaged_run_json(folder: Path, tmp_path: Path, text: str) -> None:
+def test_damaged_run_json(folder: Path, text: str) -> None:
     (folder / "bp-seed0" / "run.json").write_text(text)
-    _, page = written(folder, out=tmp_path / "r.html")
+    page = told(folder)
     assert "bp-seed0: run.json" in page.text and "2/?" in page.text
 
 
-def test_missing_files(folder: Path, tmp_path: Path) -> None:
+def test_missing_files(folder: Path) -> None:
     (folder / "bp-seed0" / "run.json").unlink()
     (folder / "bp-seed1" / "metrics.jsonl").unlink()
     shutil.rmtree(folder / "dgl-seed1")
-    _, page = written(folder, out=tmp_path / "r.html")
+    page = told(folder)
     for words in (
         "bp-seed0: run.json cannot be read: No such file",
         "bp-seed1: metrics.jsonl cannot be read: No such file",
@@ -65,27 +65,27 @@ def test_missing_files(folder: Path, tmp_path: Path) -> None:
         assert words in page.text
 
 
-def test_only_run_json(folder: Path, tmp_path: Path) -> None:
+def test_only_run_json(folder: Path) -> None:
     run = folder / "bp-seed0"
     (run / "metrics.jsonl").unlink()
-    _, page = written(run, out=tmp_path / "r.html")
+    page = told(run)
     assert "Learning curves" not in page.text and "0/2" in page.text and "not finished: 0 of 2 epochs" in page.text
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"format": "other", "rows": []}'])
-def test_comparison_without_its_table(folder: Path, tmp_path: Path, text: str | None) -> None:
+def test_comparison_without_its_table(folder: Path, text: str | None) -> None:
     path = folder / "comparison.json"
     path.unlink()
     if text is not None:
         path.write_text(text)
-    _, page = written(folder, out=tmp_path / "r.html")
+    page = told(folder)
     assert "compared: comparison.json" in page.text
     assert page.text.count("2/2") == 4
 
 
-def test_incomplete_row_of_a_comparison(folder: Path, tmp_path: Path) -> None:
+def test_incomplete_row_of_a_comparison(folder: Path) -> None:
     edit(folder / "comparison.json", lambda document: document["rows"][0].pop("live_bytes"))
-    _, page = written(folder, out=tmp_path / "r.html")
+    page = told(folder)
     assert "comparison.json: row 0 is incomplete (KeyError: 'live_bytes'); left out" in page.text
     assert "1/4 blocks" in page.text
 
@@ -96,7 +96,7 @@ def test_rows_name_only_folders_below(folder: Path, tmp_path: Path) -> None:
         edit(
             folder / "comparison.json", lambda document, name=name: document["rows"][0]["scores"][0].update(folder=name)
         )
-        _, page = written(folder, out=tmp_path / "r.html")
+        page = told(folder)
         assert page.text.count("2/2") == 3
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from signal import Signals
 
+from localgrad.cli.measuring import measure_missing
 from localgrad.cli.options import parse, plain_parser, recipe_parser, run_from_words
 from localgrad.cli.recipes import find_recipe
 from localgrad.cli.tables import console
@@ -14,6 +15,8 @@ from localgrad.compare import compare as run_compare
 from localgrad.compare import table as comparison_table
 from localgrad.errors import LocalgradError
 from localgrad.report import write_report
+from localgrad.report.groups import all_runs
+from localgrad.report.read import read_path
 from localgrad.train.progress import OnConsole
 
 Words = Sequence[str]
@@ -22,12 +25,25 @@ Words = Sequence[str]
 def report(words: Words) -> int:
     """Write one HTML page about runs or a comparison."""
     parser = plain_parser("report", "Write one self-contained HTML page about runs.")
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders, or folders that `compare` wrote")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", help="run folders, folders of runs, files that `cka -o` or `plan -o` wrote"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="file to write")
+    parser.add_argument("--figures", type=Path | None, help="folder for every figure as PNG, SVG and PDF")
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="first write cost.json and audit.json into folders of runs that have none: MACs, memory of a step, reach",
+    )
     values = parse(parser, words)
-    write_report(values["runs"], values["output"])
+    whole = True
+    if values["measure"]:
+        whole = measure_missing(all_runs([read_path(path) for path in values["runs"]]))
+    write_report(values["runs"], values["output"], values["figures"])
     print(values["output"])
-    return 0
+    if values["figures"] is not None:
+        print(f"figures: {values['figures']}")
+    return 0 if whole else 1
 
 
 def compare(words: Words) -> int:

@@ -10,7 +10,7 @@ from localgrad.cli.paper_costs import paper_costs
 from localgrad.cli.tables import console, cost_legend, cost_rows
 from localgrad.cost import cost_table
 from localgrad.methods import Backprop, Checkpointing
-from localgrad.network import localize
+from localgrad.network import LocalNetwork, localize
 from localgrad.spec import Batch
 
 Words = Sequence[str]
@@ -51,13 +51,17 @@ def audit(words: Words) -> int:
     """Show by machine which loss reaches the parameters of which unit."""
     reference, rest = split_recipe("audit", words)
     run = run_from_words("audit", reference, rest)
-    generator = torch.Generator().manual_seed(run.seed)
-    rows = 8
-    images = torch.rand((rows, *run.backbone.image), generator=generator)
-    labels = torch.randint(run.backbone.num_classes, (rows,), generator=generator)
     net = run.network()
-    views = images.repeat_interleave(2, 0).lerp(torch.rand((2 * rows, *run.backbone.image), generator=generator), 0.3)
-    similarity = torch.rand((2 * rows, 2 * rows), generator=generator) if "pair_similarity" in net.needs else None
-    found = run_audit(net, Batch(x=images, y=labels, image=images, views=views, pair_similarity=similarity))
+    found = run_audit(net, random_batch(net, run.seed))
     print(found)
     return 0 if found.ok else 1
+
+
+def random_batch(net: LocalNetwork, seed: int, rows: int = 8) -> Batch:
+    """Images and labels that an audit can run on: reach does not depend on what they show."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand((rows, *net.backbone.image), generator=generator)
+    labels = torch.randint(net.backbone.num_classes, (rows,), generator=generator)
+    views = images.repeat_interleave(2, 0).lerp(torch.rand((2 * rows, *images.shape[1:]), generator=generator), 0.3)
+    similarity = torch.rand((2 * rows, 2 * rows), generator=generator) if "pair_similarity" in net.needs else None
+    return Batch(x=images, y=labels, image=images, views=views, pair_similarity=similarity)

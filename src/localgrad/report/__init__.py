@@ -1,3 +1,3 @@
-"""One HTML page about runs, from ``run.json``, ``metrics.jsonl`` and ``comparison.json`` only; imports no torch."""
+"""One HTML page about runs, from the files in their folders only; imports no torch."""
 
 from localgrad.report.page import write_report as write_report

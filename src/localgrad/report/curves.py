@@ -7,6 +7,7 @@ from typing import final
 
 from localgrad.report.groups import Group
 from localgrad.report.read import Epoch, RunRecord
+from localgrad.report.sides import ProbedBlock
 
 Points = Mapping[int, float]
 
@@ -67,3 +68,40 @@ def _curves(groups: Sequence[Group], points: Callable[[Group, RunRecord], Points
             common = sorted(set[int].intersection(*(set(own) for own in seeds)))
             curves.append(Curve(group.index, {x: fmean(own[x] for own in seeds) for x in common}, seeds))
     return curves
+
+
+def last_unit(values: Points) -> float | None:
+    """The value of the highest unit: that of the network's final features."""
+    return values[max(values)] if values else None
+
+
+def per_unit_epoch(group: Group, values: Callable[[Epoch], Points]) -> dict[int, Points]:
+    """For every unit the mean over the seeds, in the epochs that all seeds have."""
+    found: dict[int, list[dict[int, float]]] = {}
+    for run in group.runs:
+        own: dict[int, dict[int, float]] = {}
+        for epoch in run.epochs:
+            for unit, value in values(epoch).items():
+                own.setdefault(unit, {})[epoch.number] = value
+        for unit, points in own.items():
+            found.setdefault(unit, []).append(points)
+    means: dict[int, Points] = {}
+    for unit, seeds in sorted(found.items()):
+        common = sorted(set[int].intersection(*map(set, seeds)))
+        if common:
+            means[unit] = {x: fmean(points[x] for points in seeds) for x in common}
+    return means
+
+
+def over_blocks(
+    groups: Sequence[Group], blocks: Sequence[str], value: Callable[[ProbedBlock], float | None]
+) -> list[Curve]:
+    """A figure of every probed block, at its place from 1 in ``blocks``."""
+
+    def points(run: RunRecord) -> Points:
+        probe = run.sides.probe
+        found = {} if probe is None else {one.block: value(one) for one in probe.blocks}
+        places = {name: place for place, name in enumerate(blocks, 1)}
+        return {places[name]: one for name, one in found.items() if one is not None and name in places}
+
+    return _curves(groups, lambda _, run: points(run))

@@ -6,23 +6,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from localgrad.report.read import ComparisonRecord, RunRecord, unique
+from localgrad.report.comparison import Row
+from localgrad.report.read import ComparisonRecord, FileRecord, Record, RunRecord, unique
+from localgrad.report.sides import Audit, Cost, Probe
 
 
 @final
 @dataclass(frozen=True)
 class Group:
-    """``index`` chooses colour and line style. ``spans`` are the blocks of every unit, where a comparison says them."""
+    """``index`` chooses colour and line style. ``row`` is the group's row of a comparison, where there is one."""
 
     index: int
     name: str
     runs: tuple[RunRecord, ...]
-    spans: tuple[tuple[int, int], ...] | None = None
+    row: Row | None = None
+
+    @property
+    def cost(self) -> Cost | None:
+        """What the first run that was measured costs; seeds change nothing in it."""
+        return next((run.sides.cost for run in self.runs if run.sides.cost is not None), None)
+
+    @property
+    def audit(self) -> Audit | None:
+        """What the losses of the first run that was audited reach."""
+        return next((run.sides.audit for run in self.runs if run.sides.audit is not None), None)
+
+    @property
+    def probed(self) -> list[tuple[RunRecord, Probe]]:
+        """The runs with linear probes."""
+        return [(run, run.sides.probe) for run in self.runs if run.sides.probe is not None]
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...] | None:
+        """The blocks of every unit, where a comparison or a measured cost says them."""
+        return self.row.spans if self.row is not None else self.cost.spans if self.cost is not None else None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those that are known, in order."""
+        return tuple(sorted(run.seed for run in self.runs if run.seed is not None))
 
 
-def make_groups(records: Sequence[RunRecord | ComparisonRecord]) -> list[Group]:
+def make_groups(records: Sequence[Record]) -> list[Group]:
     """Rows of comparisons are groups as they stand; other runs go together by folder name and settings."""
-    found: list[tuple[str, list[RunRecord], tuple[tuple[int, int], ...] | None]] = []
+    found: list[tuple[str, list[RunRecord], Row | None]] = []
     placed: set[Path] = set()
     for record in records:
         if isinstance(record, ComparisonRecord) and record.comparison is not None:
@@ -30,7 +57,7 @@ def make_groups(records: Sequence[RunRecord | ComparisonRecord]) -> list[Group]:
             for row in record.comparison.rows:
                 runs = [by_name[score.folder] for score in row.scores if score.folder in by_name]
                 if runs:
-                    found.append((row.name, runs, row.spans))
+                    found.append((row.name, runs, row))
                     placed.update(run.folder.resolve() for run in runs)
     lone: dict[tuple[str, str], list[RunRecord]] = {}
     for run in all_runs(records):
@@ -39,15 +66,16 @@ def make_groups(records: Sequence[RunRecord | ComparisonRecord]) -> list[Group]:
             lone.setdefault((_base_name(run.folder.resolve().name), repr(settings)), []).append(run)
     found += [(name, runs, None) for (name, _), runs in lone.items()]
     names = _distinct([name for name, _, _ in found])
-    return [
-        Group(i, name, tuple(runs), spans) for i, (name, (_, runs, spans)) in enumerate(zip(names, found, strict=True))
-    ]
+    return [Group(i, name, tuple(runs), row) for i, (name, (_, runs, row)) in enumerate(zip(names, found, strict=True))]
 
 
-def all_runs(records: Iterable[RunRecord | ComparisonRecord]) -> list[RunRecord]:
+def all_runs(records: Iterable[Record]) -> list[RunRecord]:
     """Every run once, those of comparisons in place."""
     return unique(
-        run for record in records for run in (record.runs if isinstance(record, ComparisonRecord) else (record,))
+        run
+        for record in records
+        if not isinstance(record, FileRecord)
+        for run in (record.runs if isinstance(record, ComparisonRecord) else (record,))
     )
 
 

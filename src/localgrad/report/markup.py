@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import final
 
-_VOID = frozenset({"meta", "col", "br", "line", "path"})
+_VOID = frozenset({"meta", "col", "br", "line", "path", "img"})
 
 
 @final

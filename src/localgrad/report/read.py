@@ -1,17 +1,20 @@
 """Reads run folders and comparisons for the report: what is whole is kept, what is not is named in ``problems``."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
 from localgrad.errors import LocalgradError
 from localgrad.report.comparison import COMPARISON_FILE, FORMAT, Comparison, Row, row_from_json
+from localgrad.report.json_files import mapping, number, read_object
+from localgrad.report.planned import Planned, plan_of
+from localgrad.report.sides import CKA_KIND, Sides, Similarity, read_side, read_sides, read_similarity
 
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
+REPRODUCTION_FILE = "reproduction.json"
 
 
 @final
@@ -19,7 +22,8 @@ METRICS_FILE = "metrics.jsonl"
 class Epoch:
     """One epoch's row. Accuracies in percent; ``units`` of every unit's own head; ``loss`` the last unit's, training.
 
-    None: the row has no such number. A run without labels has no accuracy.
+    None: the row has no such number. A run without labels has no accuracy, but may have ``knn`` and ``linear``
+    evaluation of the frozen features of every unit. ``losses`` are those of all units, training.
     """
 
     number: int
@@ -28,6 +32,9 @@ class Epoch:
     units: Mapping[int, float]
     loss: float | None
     seconds: float | None
+    losses: Mapping[int, float] = field(default_factory=dict)
+    knn: Mapping[int, float] = field(default_factory=dict)
+    linear: Mapping[int, float] = field(default_factory=dict)
 
 
 @final
@@ -43,6 +50,7 @@ class RunRecord:
     best: tuple[int, float] | None
     finished: bool
     problems: tuple[str, ...]
+    sides: Sides = field(default_factory=Sides)
 
     @property
     def seed(self) -> int | None:
@@ -64,6 +72,17 @@ class RunRecord:
 
 @final
 @dataclass(frozen=True)
+class FileRecord:
+    """A file that was given by itself: similarities of two runs, or a plan."""
+
+    path: Path
+    similarity: Similarity | None
+    plan: Planned | None
+    problems: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True)
 class ComparisonRecord:
     """A comparison's folder: its table where there is one, and the runs below it."""
 
@@ -73,9 +92,14 @@ class ComparisonRecord:
     problems: tuple[str, ...]
 
 
-def read_path(path: Path) -> RunRecord | ComparisonRecord:
-    """Read a run folder or a comparison folder. Raises LocalgradError when it is neither."""
+Record = RunRecord | ComparisonRecord | FileRecord
+
+
+def read_path(path: Path) -> Record:
+    """Read a run folder, a comparison folder, or a file of similarities or a plan. Raises LocalgradError otherwise."""
     if not path.is_dir():
+        if path.is_file() and (record := _read_file(path)) is not None:
+            return record
         found = "a file" if path.exists() else "nothing"
         raise LocalgradError(f"report: {path}: expected the folder of a run or of a comparison, found {found} there.")
     if (path / RUN_FILE).exists() or (path / METRICS_FILE).exists():
@@ -89,10 +113,22 @@ def read_path(path: Path) -> RunRecord | ComparisonRecord:
     )
 
 
+def _read_file(path: Path) -> FileRecord | None:
+    document = read_object(path, [])
+    problems: list[str] = []
+    if document.get("kind") == CKA_KIND:
+        return FileRecord(path, read_similarity(path, problems), None, tuple(problems))
+    if document.get("format") == "localgrad plan":
+        return FileRecord(path, None, read_side(path, None, plan_of, problems), tuple(problems))
+    return None
+
+
 def read_comparison(folder: Path, below: Sequence[Path]) -> ComparisonRecord:
     """Rows of ``comparison.json`` and their runs; without it, all runs in ``below``."""
     problems: list[str] = []
-    document = _read_object(folder / COMPARISON_FILE, problems)
+    path = folder / COMPARISON_FILE
+    # A folder that `localgrad reproduce` made has runs and a table of its own.
+    document = read_object(path, problems) if path.exists() or not (folder / REPRODUCTION_FILE).exists() else {}
     rows: list[Row] = []
     listed = document.get("rows", [])
     if document and document.get("format") != FORMAT:
@@ -118,7 +154,7 @@ def read_comparison(folder: Path, below: Sequence[Path]) -> ComparisonRecord:
 def read_run(folder: Path) -> RunRecord:
     """Everything that can be read of a run's folder; never raises for what is damaged."""
     problems: list[str] = []
-    document = _read_object(folder / RUN_FILE, problems)
+    document = read_object(folder / RUN_FILE, problems)
     rows = list(_rows(folder / METRICS_FILE, problems))
     found = [_epoch(row, problems) for row in rows if row.get("kind") == "epoch"]
     by_number = {epoch.number: epoch for epoch in found if epoch is not None}
@@ -126,9 +162,9 @@ def read_run(folder: Path) -> RunRecord:
     ends = [row for row in rows if row.get("kind") == "end"]
     record = RunRecord(
         folder=folder,
-        facts=_mapping(document.get("facts")),
-        origin=_mapping(document.get("origin")),
-        conditions=_mapping(document.get("conditions")),
+        facts=mapping(document.get("facts")),
+        origin=mapping(document.get("origin")),
+        conditions=mapping(document.get("conditions")),
         epochs=epochs,
         best=_best(rows, ends),
         finished=bool(ends),
@@ -138,16 +174,17 @@ def read_run(folder: Path) -> RunRecord:
         problems.append(f"{RUN_FILE} has no settings (facts)")
     if not record.finished:
         problems.append(f"not finished: {len(epochs)} of {record.planned or '?'} epochs")
-    return RunRecord(**{**vars(record), "problems": tuple(problems)})
+    sides = read_sides(folder, problems)
+    return replace(record, problems=tuple(problems), sides=sides)
 
 
 def _best(rows: Sequence[Mapping[str, Any]], ends: Sequence[Mapping[str, Any]]) -> tuple[int, float] | None:
     """Epoch and test top-1 of the best epoch: as the run ended, else on the validation split, else on test."""
-    candidates = [_mapping(end.get("best")) for end in ends[-1:]] or [row for row in rows if row.get("kind") == "epoch"]
+    candidates = [mapping(end.get("best")) for end in ends[-1:]] or [row for row in rows if row.get("kind") == "epoch"]
     best: tuple[float, int, float] | None = None
     for row in candidates:
-        test = number(_mapping(row.get("test")).get("top1"))
-        judged = number(_mapping(row.get("val")).get("top1")) if "val" in row else test
+        test = number(mapping(row.get("test")).get("top1"))
+        judged = number(mapping(row.get("val")).get("top1")) if "val" in row else test
         epoch = row.get("epoch")
         if test is not None and judged is not None and isinstance(epoch, int) and (best is None or judged > best[0]):
             best = judged, epoch, test
@@ -155,23 +192,45 @@ def _best(rows: Sequence[Mapping[str, Any]], ends: Sequence[Mapping[str, Any]]) 
 
 
 def _epoch(row: Mapping[str, Any], problems: list[str]) -> Epoch | None:
-    test, trained = _mapping(row.get("test")), _mapping(row.get("train"))
+    test, trained = mapping(row.get("test")), mapping(row.get("train"))
     epoch, top1 = row.get("epoch"), number(test.get("top1"))
     if not isinstance(epoch, int) or (top1 is None and ("test" in row or not trained)):
         problems.append(f"{METRICS_FILE}: a row of epoch {epoch!r} has no test accuracy; left out")
         return None
-    units = _by_unit(_mapping(test.get("units")))
-    last = max((int(unit) for unit in trained if unit.isdecimal()), default=None)
-    terms = [] if last is None else [number(value) for value in _mapping(trained[str(last)]).values()]
-    whole = [term for term in terms if term is not None]
-    if len(whole) < len(terms):
+    units = _by_unit(mapping(test.get("units")))
+    losses, last = _losses(trained), max(map(int, filter(_is_unit, trained)), default=None)
+    if last is not None and last not in losses and mapping(trained[str(last)]):
         problems.append(f"epoch {epoch}: the training loss is not a finite number")
-    loss = sum(whole) if whole and len(whole) == len(terms) else None
-    return Epoch(epoch, top1, number(test.get("top5")), units, loss, number(row.get("seconds")))
+    return Epoch(
+        number=epoch,
+        top1=top1,
+        top5=number(test.get("top5")),
+        units=units,
+        loss=None if last is None else losses.get(last),
+        seconds=number(row.get("seconds")),
+        losses=losses,
+        knn=_by_unit(mapping(row.get("knn"))),
+        linear=_by_unit(mapping(row.get("linear"))),
+    )
+
+
+def _losses(trained: Mapping[str, Any]) -> dict[int, float]:
+    """The sum of the loss terms of every unit of which all are finite."""
+    found = {}
+    for unit in filter(_is_unit, trained):
+        terms = [number(value) for value in mapping(trained[unit]).values()]
+        whole = [term for term in terms if term is not None]
+        if whole and len(whole) == len(terms):
+            found[int(unit)] = sum(whole)
+    return found
+
+
+def _is_unit(key: str) -> bool:
+    return key.isdecimal() and len(key) < 7
 
 
 def _by_unit(values: Mapping[str, Any]) -> dict[int, float]:
-    pairs = ((unit, number(value)) for unit, value in values.items() if unit.isdecimal())
+    pairs = ((unit, number(value)) for unit, value in values.items() if _is_unit(unit))
     return {int(unit): value for unit, value in pairs if value is not None}
 
 
@@ -198,35 +257,6 @@ def _rows(path: Path, problems: list[str]) -> Iterator[Mapping[str, Any]]:
 
 def _some(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
-
-
-def _read_object(path: Path, problems: list[str]) -> Mapping[str, Any]:
-    """A JSON object from a file, empty when there is none that can be read."""
-    try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        problems.append(f"{path.name} cannot be read: {error.strerror or error}")
-    except (ValueError, RecursionError):
-        problems.append(f"{path.name} is damaged: it is no whole JSON document")
-    else:
-        if isinstance(document, dict):
-            return document
-        problems.append(f"{path.name} is damaged: expected a JSON object")
-    return {}
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def number(value: object) -> float | None:
-    """A finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 def unique(records: Iterable[RunRecord]) -> list[RunRecord]:

@@ -7,21 +7,23 @@ from localgrad.report.groups import Group, flat, split_settings, word
 from localgrad.report.markup import Markup, element
 from localgrad.report.read import RunRecord
 from localgrad.report.style import color_of, dash_of
-from localgrad.report.words import frozen_accuracy, legend_of, title_of
+from localgrad.report.tradeoffs import best_of, live_of, macs_of, score_of
+from localgrad.report.words import frozen_accuracy, legend_of, si, title_of
 
 NOTHING = "–"
 
 
-def table(heads: Sequence[object], rows: Iterable[Sequence[Markup]], kind: str) -> Markup:
-    """A table that scrolls inside its own box where it is wider than the page."""
-    head = element("thead", element("tr", (element("th", head, scope="col") for head in heads)))
+def table(heads: Sequence[str], rows: Iterable[Sequence[Markup]], kind: str, words: Sequence[str] = ()) -> Markup:
+    """A table that scrolls inside its own box where it is wider than the page. ``words``: heads of columns of text."""
+    columns = (element("th", head, scope="col", class_="words" if head in words else None) for head in heads)
+    head = element("thead", element("tr", columns))
     body = element("tbody", (element("tr", row) for row in rows))
     return element("div", element("table", head, body, class_=kind), class_="scroll", tabindex="0")
 
 
-def cell(value: object, label: str | None = None, kind: str | None = None) -> Markup:
-    """A number with what it is, which a narrow page shows beside it."""
-    return element("td", value, data_label=label, class_=kind)
+def cell(value: object, label: str | None = None, kind: str | None = None, sort: float | None = None) -> Markup:
+    """A number with what it is, which a narrow page shows beside it; ``sort`` is what a table is sorted by."""
+    return element("td", value, data_label=label, class_=kind, data_sort=None if sort is None else f"{sort!r}")
 
 
 def key(group: int) -> Markup:
@@ -50,11 +52,13 @@ def comparison_table(comparison: Comparison, groups: Mapping[str, int]) -> Marku
         low, high = (1000 * seconds for seconds in row.step_quartiles)
         return [
             element("th", None if group is None else key(group), row.name, scope="row"),
-            cell(row.top1, heads[1], "main"),
-            cell(row.best_top1, heads[2]),
+            cell(row.top1, heads[1], "main", row.top1.mean),
+            cell(row.best_top1, heads[2], sort=row.best_top1.mean),
             cell(len(row.spans), heads[3]),
             cell(
-                [_ratio(f"{row.live_bytes / 2**20:.1f}", row.live_ratio), _bar(row.live_bytes / live, color)], heads[4]
+                [_ratio(f"{row.live_bytes / 2**20:.1f}", row.live_ratio), _bar(row.live_bytes / live, color)],
+                heads[4],
+                sort=row.live_bytes,
             ),
             cell(
                 [
@@ -64,9 +68,16 @@ def comparison_table(comparison: Comparison, groups: Mapping[str, int]) -> Marku
                     _bar(row.step_seconds / slow, color),
                 ],
                 heads[5],
+                sort=row.step_seconds,
             ),
-            cell([units, element("small", f" · {row.reach_blocks}/{row.blocks} blocks")], heads[6]),
-            cell(_ratio(_si(row.macs_max_node), row.macs_max_node / max(row.macs_inference, 1)), heads[7]),
+            cell(
+                [units, element("small", f" · {row.reach_blocks}/{row.blocks} blocks")], heads[6], sort=row.reach_units
+            ),
+            cell(
+                _ratio(si(row.macs_max_node), row.macs_max_node / max(row.macs_inference, 1)),
+                heads[7],
+                sort=row.macs_max_node,
+            ),
         ]
 
     notes = [
@@ -76,7 +87,7 @@ def comparison_table(comparison: Comparison, groups: Mapping[str, int]) -> Marku
     problems = [f"{row.name}: audit: {problem}" for row in comparison.rows for problem in row.audit_problems]
     return Markup(
         element("p", title_of(comparison), class_="lead")
-        + table(heads, map(cells, comparison.rows), "cards")
+        + table(heads, map(cells, comparison.rows), "cards sortable")
         + element("ul", (element("li", line) for line in notes + problems), class_="note")
     )
 
@@ -91,15 +102,39 @@ def runs_table(groups: Sequence[Group]) -> Markup:
         return [
             element("th", key(group.index), group.name, scope="row", title=str(run.folder)),
             cell(NOTHING if run.seed is None else run.seed),
-            cell(epochs),
+            cell(epochs, sort=last.number if last else 0),
             cell(_fixed(last and last.top1, 2), kind="main"),
             cell(_fixed(last and last.top5, 2)),
-            cell(NOTHING if run.best is None else [f"{run.best[1]:.2f} ", element("small", f"({run.best[0]})")]),
+            cell(
+                NOTHING if run.best is None else [f"{run.best[1]:.2f} ", element("small", f"({run.best[0]})")],
+                sort=run.best and run.best[1],
+            ),
             cell(_fixed(last and last.loss, 4)),
-            cell(_duration(last and last.seconds)),
+            cell(_duration(last and last.seconds), sort=last and last.seconds),
         ]
 
-    return table(heads, (cells(group, run) for group in groups for run in group.runs), "runs")
+    return table(heads, (cells(group, run) for group in groups for run in group.runs), "runs sortable")
+
+
+def results_table(groups: Sequence[Group]) -> Markup:
+    """One row per group: the last epoch's accuracy over the seeds, the best epoch's beside it, and what it costs."""
+    heads = ("method", "test top-1 %, last", "best epoch’s", "n", "seeds", "units", "live MiB", "MACs of largest unit")
+
+    def cells(group: Group) -> list[Markup]:
+        score, best, live, macs = score_of(group), best_of(group), live_of(group), macs_of(group)
+        how = None if score is None or not score.how else element("small", f" {score.how}")
+        return [
+            element("th", key(group.index), group.name, scope="row"),
+            cell(NOTHING if score is None else [score.top1, how], heads[1], "main", score and score.top1.mean),
+            cell(NOTHING if best is None else best, heads[2], sort=best and best.mean),
+            cell(len(group.runs), heads[3]),
+            cell(", ".join(map(str, group.seeds)) or NOTHING, heads[4]),
+            cell(NOTHING if group.spans is None else len(group.spans), heads[5]),
+            cell(NOTHING if live is None else f"{live / 2**20:.1f}", heads[6]),
+            cell(NOTHING if macs is None else si(macs), heads[7], sort=macs),
+        ]
+
+    return table(heads, map(cells, groups), "cards sortable")
 
 
 def settings_tables(groups: Sequence[Group]) -> Markup:
@@ -133,7 +168,28 @@ def conditions_lists(comparisons: Sequence[Comparison], runs: Sequence[RunRecord
             for index, run in enumerate(known)
         )
         parts += [element("h3", "Where runs differ"), table(("run", "conditions"), rows, "settings")]
+    parts += _measured(runs)
     return Markup("".join(parts)) if parts else element("p", "No conditions could be read.")
+
+
+def _measured(runs: Sequence[RunRecord]) -> list[Markup]:
+    """What the files beside the runs were made with."""
+    named = [(f"{run.folder.name}: {file}", flat(own)) for run in runs for file, own in run.sides.conditions if own]
+    if not named:
+        return []
+    differing, shared = split_settings([own for _, own in named])
+    parts = [
+        element("h3", "Measured beside the runs: " + ", ".join(dict.fromkeys(n.partition(": ")[2] for n, _ in named)))
+    ]
+    if shared:
+        parts.append(pairs(shared))
+    if differing:
+        rows = (
+            [element("th", name, scope="row"), element("td", chips(differing, i))] for i, (name, _) in enumerate(named)
+        )
+        body = table(("file", "conditions"), rows, "settings")
+        parts.append(element("details", element("summary", "Where these differ"), body))
+    return parts
 
 
 def chips(differing: Mapping[str, Sequence[str | None]], index: int) -> Markup:
@@ -172,13 +228,6 @@ def _ratio(value: str, ratio: float, title: str | None = None) -> Markup:
 def _bar(share: float, color: str) -> Markup:
     width = min(max(share, 0.0), 1.0) * 100
     return element("span", element("i", style=f"width:{width:.1f}%;background:{color}"), class_="bar")
-
-
-def _si(value: int) -> str:
-    for size, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if value >= size:
-            return f"{value / size:.3g} {letter}"
-    return str(value)
 
 
 def _fixed(value: float | None, digits: int) -> str:

@@ -1,5 +1,7 @@
 """What the numbers of a comparison are, in words that the terminal and the page share."""
 
+from collections.abc import Sequence
+
 from localgrad.report.comparison import Comparison
 
 FROZEN = {"linear": "linear evaluation", "knn": "kNN"}
@@ -62,3 +64,16 @@ def _seeds(comparison: Comparison) -> str:
     listed = ", ".join(map(str, seeds)) if isinstance(seeds, list) else "?"
     count = len(seeds) if isinstance(seeds, list) else "?"
     return f"seed {listed}" if count == 1 else f"n={count} seeds ({listed})"
+
+
+def si(value: int) -> str:
+    """Three digits and a letter: 17.0 M."""
+    for size, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {letter}"
+    return str(value)
+
+
+def short_list(names: Sequence[str], most: int = 4) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

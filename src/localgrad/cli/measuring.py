@@ -1,0 +1,103 @@
+"""`localgrad report --measure`: writes into folders of runs what can be known of them without training or data."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+
+from localgrad.analysis import audit
+from localgrad.cli.inspecting import random_batch
+from localgrad.cli.options import run_from_origin
+from localgrad.cost import macs, macs_data, memory, memory_data
+from localgrad.errors import LocalgradError
+from localgrad.methods import Backprop
+from localgrad.network import LocalNetwork
+from localgrad.partition import EqualBlocks
+from localgrad.report.read import RunRecord
+from localgrad.report.sides import AUDIT_FILE, AUDIT_KIND, COST_FILE, COST_KIND
+from localgrad.train import Run
+from localgrad.train.record import conditions, read_run, write_atomic
+
+Document = dict[str, Any]
+
+
+def measure_missing(records: Iterable[RunRecord]) -> bool:
+    """Write ``cost.json`` and ``audit.json`` where there is none that is whole; runs that differ by seed share them.
+
+    What cannot be measured is said on the standard error, and the others are. Returns whether all was measured.
+    """
+    made: dict[tuple[str, str], Document] = {}
+    whole = True
+    for record in records:
+        missing: list[tuple[str, Callable[[Run], Document]]] = []
+        if record.sides.cost is None:
+            missing.append((COST_FILE, cost_document))
+        if record.sides.audit is None:
+            missing.append((AUDIT_FILE, audit_document))
+        settings = repr({name: value for name, value in record.facts.items() if name != "seed"})
+        for file, make in missing:
+            try:
+                if (file, settings) not in made:
+                    made[file, settings] = make(run_from_origin(read_run(record.folder)["origin"], record.folder, {}))
+                data = json.dumps(made[file, settings], indent=1).encode()
+                write_atomic(record.folder / file, data, "what was measured")
+            except LocalgradError as error:
+                whole = False
+                print(f"{record.folder}: {file} was not measured: {error}", file=sys.stderr)
+            else:
+                print(f"wrote {record.folder / file}")
+    return whole
+
+
+def cost_document(run: Run) -> Document:
+    """MACs and live memory of a training step on one device, and of the same network trained end to end."""
+    with torch.device("meta"):
+        nets = {"own": run.network(), "baseline": baseline(run).network()}
+    own, other = ({"macs": macs_data(macs(net)), "memory": memory_data(_memory(run, net))} for net in nets.values())
+    units = nets["own"].unit_list()
+    return {
+        "kind": COST_KIND,
+        "batch_size": run.batch_size,
+        "precision": run.precision.value,
+        "update": run.update,
+        "accumulate": run.accumulate,
+        "optimizer": type(run.optimizer).__name__,
+        "units": [unit.name for unit in units],
+        "spans": [[unit.span.start, unit.span.stop] for unit in units],
+        **own,
+        "baseline": {"name": type(baseline(run).method).__name__, **other},
+        "conditions": _conditions("live bytes of tensors in a step of the sequential runtime, on fake tensors"),
+    }
+
+
+def baseline(run: Run) -> Run:
+    """The same network trained end to end: by backpropagation, or without labels by the method as one unit."""
+    if "y" in run.method.needs:
+        return replace(run, method=Backprop(), modules=None, partition=None, groups=None, recompute=False)
+    return replace(run, modules=None, partition=EqualBlocks(1), recompute=False)
+
+
+def audit_document(run: Run) -> Document:
+    """Which loss reaches the parameters of which unit, on random images."""
+    net = run.network()
+    found = audit(net, random_batch(net, run.seed))
+    return {"kind": AUDIT_KIND, **asdict(found), "conditions": _conditions("real steps on 8 random images")}
+
+
+def _memory(run: Run, net: LocalNetwork) -> Any:
+    return memory(
+        net,
+        run.batch_size,
+        precision=run.precision,
+        channels_last=run.channels_last,
+        optimizer=run.optimizer,
+        update=run.update,
+        accumulate=run.accumulate,
+    )
+
+
+def _conditions(how: str) -> Mapping[str, object]:
+    return {**conditions(torch.device("cpu")), "how": how}

@@ -1,0 +1,118 @@
+"""What happens inside: similarity of blocks, memory over a step, reach of losses."""
+
+from collections.abc import Sequence
+
+from localgrad.report.drawing.canvas import Drawing
+from localgrad.report.drawing.heat import Heat, Reach
+from localgrad.report.drawing.timeline import Step
+from localgrad.report.groups import Group
+from localgrad.report.markup import Markup, element
+from localgrad.report.read import FileRecord, Record
+from localgrad.report.sections.section import Section, labels_of
+from localgrad.report.sides import Audit, Similarity
+from localgrad.report.style import shorten
+from localgrad.report.words import short_list
+
+
+def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | None:
+    """A heat map for every file of similarities that was found or given."""
+    found: list[tuple[Similarity, int]] = []
+    for group in groups:
+        found += [(one, group.index) for run in group.runs for one in run.sides.similarities]
+    found += [(r.similarity, 0) for r in records if isinstance(r, FileRecord) and r.similarity is not None]
+    drawings = []
+    notes = []
+    for place, (one, group_index) in enumerate(found):
+        first, second = (name.rstrip("/").rpartition("/")[2] or name for name in one.runs)
+        heat = Heat(one.exact, one.first, one.second, shorten(first, 28), shorten(second, 28), group_index)
+        about = f"linear CKA, exact, {one.samples} test images of {one.data}"
+        drawings.append(Drawing(f"cka-{place}", f"{first} × {second}", about, heat, (4.3, 3.8)))
+        gap = max(
+            abs(a - b)
+            for line, other in zip(one.exact, one.unbiased, strict=True)
+            for a, b in zip(line, other, strict=True)
+        )
+        shared = [name for name in one.first if name in one.second]
+        mean = ""
+        if shared:
+            values = [one.exact[one.first.index(name)][one.second.index(name)] for name in shared]
+            mean = f" mean over the {len(shared)} blocks of one name {sum(values) / len(values):.3f};"
+        notes.append(
+            f"{first} × {second}:{mean} the unbiased version in mini-batches of {one.minibatch} differs by at most "
+            f"{gap:.3f}."
+        )
+    return Section("Similarity of blocks", tuple(drawings), tuple(notes)) if drawings else None
+
+
+def memory(groups: Sequence[Group]) -> Section | None:
+    """Live bytes over one step of every group, beside end-to-end training."""
+    names = labels_of(groups)
+    drawings = []
+    said = []
+    for group in groups:
+        cost = group.cost
+        if cost is None:
+            continue
+        own, other = cost.own, cost.baseline
+        baseline = f"{other.name}, one unit" if other.name != "Backprop" else "backprop"
+        ratio = "" if own.peak == other.peak else f", {own.peak / other.peak:.2f} of {baseline}"
+        drawings.append(
+            Drawing(
+                f"memory-{group.index}",
+                names[group.index],
+                f"peak {own.peak / 2**20:.3g} MiB{ratio}",
+                Step(own.timeline, other.timeline, group.index, (names[group.index], baseline)),
+                (4.3, 2.7),
+            )
+        )
+        parts = f", in {cost.accumulate} parts" if cost.accumulate > 1 else ""
+        said.append(f"batch {cost.batch_size}{parts}, {cost.precision}")
+    if not drawings:
+        return None
+    notes = (
+        "All tensors alive: weights, gradients, optimiser state, batch and activations, after every event that changes "
+        "them. Both steps from their first event to their last, whatever their numbers.",
+        "Strip: forward faint, backward full, update grey.",
+        f"Predicted on fake tensors; {'; '.join(dict.fromkeys(said))}.",
+    )
+    return Section("Memory over one training step", tuple(drawings), notes)
+
+
+def reach(groups: Sequence[Group]) -> Section | None:
+    """The matrix of which loss reaches which unit, and in words what else the audit found."""
+    names = labels_of(groups)
+    parts: list[Drawing | Markup] = []
+    lines = []
+    for group in groups:
+        audit = group.audit
+        if audit is None:
+            continue
+        if len(audit.names) > 1:
+            drawn = Reach(audit.names, audit.reach, audit.declared, group.index)
+            about = f"{len(audit.names)} units, " + ("as declared" if not audit.problems else "not as declared")
+            parts.append(Drawing(f"reach-{group.index}", names[group.index], about, drawn, (3.7, 3.4)))
+        lines.append(element("li", element("strong", group.name), ": ", _audited(audit)))
+    if not lines:
+        return None
+    parts.append(element("ul", lines, class_="note"))
+    notes = (
+        "Row: the loss of a unit. Filled: it has a gradient for parameters of the unit of the column; framed: what the "
+        "method declares. Found by running real steps and asking autograd.",
+    )
+    return Section("Reach of every loss", tuple(parts), notes)
+
+
+def _audited(audit: Audit) -> str:
+    reached = max(map(sum, audit.reach))
+    unread = [name for name, reads in zip(audit.names, audit.labels, strict=True) if not reads]
+    labels = "every loss reads the labels"
+    if unread:
+        labels = "no loss reads labels" if len(unread) == len(audit.names) else f"no labels in {short_list(unread)}"
+    words = [
+        f"a loss reaches {reached} of {len(audit.names)} unit{'s' * (len(audit.names) > 1)}",
+        labels,
+        f"parameters that no loss reaches: {short_list(audit.dead) or 'none'}",
+        f"sent between groups: {short_list(audit.sideways) or 'nothing'}",
+        *audit.problems,
+    ]
+    return "; ".join(words)
