@@ -90,7 +90,9 @@ class Page:
         path.write_bytes(base64.b64decode(found["data"]))
 
     def pdf(self, path: Path) -> None:
-        """The page as it is printed."""
+        """The page as it is printed, by a browser in dark mode: paper is light all the same."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark"}
+        self.call("Emulation.setEmulatedMedia", media="print", features=[scheme])
         found = self.call("Page.printToPDF", printBackground=False, preferCSSPageSize=True)
         path.write_bytes(base64.b64decode(found["data"]))
 

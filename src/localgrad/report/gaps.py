@@ -7,7 +7,7 @@ from typing import final
 
 from localgrad.report.groups import Group
 from localgrad.report.read import ComparisonRecord, FileRecord, Record, RunRecord
-from localgrad.report.tradeoffs import score_of
+from localgrad.report.tradeoffs import bubbles, live_of, macs_of, score_of
 
 MOST = 3
 """Commands that are written out; of more runs the number is said."""
@@ -28,6 +28,7 @@ def gaps(groups: Sequence[Group], records: Sequence[Record]) -> list[Gap]:
     """All sections and curves that could be there and are not."""
     found = [
         _measured(groups, records),
+        _tradeoff(groups),
         _of_runs("linear probe and kNN of every block", groups, lambda g: not g.probed, _probe),
         _similarities(groups, records),
         _of_runs("kNN and linear evaluation over the epochs", groups, _unjudged, _train),
@@ -56,8 +57,18 @@ def _measured(groups: Sequence[Group], records: Sequence[Record]) -> Gap | None:
     names = () if len(lacking) == len(groups) else tuple(group.name for group in lacking)
     paths = [record.folder for record in records if isinstance(record, RunRecord | ComparisonRecord)]
     shown = " ".join(shlex.quote(str(path)) for path in paths[:MOST]) + (" ..." if len(paths) > MOST else "")
-    what = "memory over a step, reach of every loss, and accuracy against MACs and memory"
+    what = "memory over a step and reach of every loss" + (
+        "" if len(groups) < 2 else ", and accuracy against both costs"
+    )
     return Gap(what, names, (f"localgrad report --measure {shown} -o FILE",))
+
+
+def _tradeoff(groups: Sequence[Group]) -> Gap | None:
+    """Bubbles of one method alone say nothing."""
+    known = [group for group in groups if macs_of(group) is not None and live_of(group) is not None]
+    if not groups or len(known) < len(groups) or len(bubbles(groups)) > 1:
+        return None
+    return Gap("accuracy against MACs and memory, of two or more methods", (), ("localgrad report RUN RUN... -o FILE",))
 
 
 def _similarities(groups: Sequence[Group], records: Sequence[Record]) -> Gap | None:

@@ -137,7 +137,7 @@ def _drawn(section: "Section") -> Markup:
         parts.append(element("div", row, class_="figures"))
     legend = (element("li", key(group.index), group.name) for group in section.legend)
     shown = [
-        element("ul", legend, class_="legend") if section.legend else None,
+        element("ul", legend, class_="legend") if len(section.legend) > 1 else None,
         *parts,
         element("ul", (element("li", note) for note in section.notes), class_="note") if section.notes else None,
     ]

@@ -74,6 +74,12 @@ def si(value: int) -> str:
     return str(value)
 
 
+def mib(size: float) -> str:
+    """Bytes in MiB, three digits or all before the point: 3.08, 12.9, 2464."""
+    value = size / 2**20
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def short_list(names: Sequence[str], most: int = 4) -> str:
     """The first names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

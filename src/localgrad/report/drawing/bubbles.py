@@ -72,22 +72,23 @@ class Bubbles:
         for point, (x, y), r in zip(self.points, centres, radii, strict=True):
             half, line = len(point.name) * 5.6 / width / 2, 11 / height
             right, up = (r + 4) / width, (r + 4) / height
-            places = [
-                (x + right + half, y), (x - right - half, y), (x, y + up + line / 2), (x, y - up - line / 2),
-                (x + right + half, y + line), (x + right + half, y - line), (x - right - half, y + line),
-                (x - right - half, y - line),
+            places: list[tuple[float, float, str]] = [
+                (x + right, y, "left"), (x - right, y, "right"), (x, y + up + line / 2, "center"),
+                (x, y - up - line / 2, "center"), (x + right, y + line, "left"), (x + right, y - line, "left"),
+                (x - right, y + line, "right"), (x - right, y - line, "right"),
             ]  # fmt: skip
             chosen = min(places, key=lambda at: _crowding(_box(at, half, line), taken))
             taken.append(_box(chosen, half, line))
             axes.text(
-                *chosen, point.name, color=pens.series(point.group), fontsize=9, ha="center", va="center",
+                *chosen[:2], point.name, color=pens.series(point.group), fontsize=9, ha=chosen[2], va="center",
                 transform=axes.transAxes,
             )  # fmt: skip
 
 
-def _box(centre: tuple[float, float], half: float, line: float) -> Box:
-    x, y = centre
-    return x - half, y - line / 2, x + half, y + line / 2
+def _box(at: tuple[float, float, str], half: float, line: float) -> Box:
+    x, y, side = at
+    centre = x + {"left": half, "center": 0.0, "right": -half}[side]
+    return centre - half, y - line / 2, centre + half, y + line / 2
 
 
 def _crowding(box: Box, taken: Sequence[Box]) -> float:

@@ -57,6 +57,8 @@ def files_of(drawing: Drawing) -> dict[Form, bytes]:
 
 
 def _own_ids(tag: str, key: str) -> str:
+    # Hundredths of a point are enough.
+    tag = re.sub(r"(\d\.\d\d)\d+", r"\1", tag)
     tag = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{key}-", tag.replace("xlink:href=", "href="))
     return with_variables(re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag))
 

@@ -34,7 +34,7 @@ class Heat:
         color = to_rgb(pens.series(self.group))
         cells = [Rectangle((column, row), 1, 1) for row in range(len(self.rows)) for column in range(len(self.columns))]
         shades = [(*color, 0.04 + 0.96 * min(max(value, 0.0), 1.0)) for line in self.values for value in line]
-        axes.add_collection(PatchCollection(cells, facecolors=shades, linewidths=0))
+        axes.add_collection(PatchCollection(cells, facecolors=shades, linewidths=0, antialiaseds=False))
         if max(len(self.rows), len(self.columns)) <= FEW:
             for row, line in enumerate(self.values):
                 for column, value in enumerate(line):
@@ -46,7 +46,7 @@ class Heat:
         steps = 32
         bars = [Rectangle((0, step / steps), 1, 1 / steps) for step in range(steps)]
         shades = [(*color, 0.04 + 0.96 * (step + 0.5) / steps) for step in range(steps)]
-        scale.add_collection(PatchCollection(bars, facecolors=shades, linewidths=0))
+        scale.add_collection(PatchCollection(bars, facecolors=shades, linewidths=0, antialiaseds=False))
         scale.set(xlim=(0, 1), ylim=(0, 1), xticks=[])
         scale.set_yticks([0, 0.5, 1], ["0", "0.5", "1"], fontsize=8)
         scale.yaxis.tick_right()
@@ -94,7 +94,7 @@ def _sides(axes: Any, rows: Sequence[str], columns: Sequence[str]) -> None:
     axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
     axes.set_aspect("equal" if len(rows) == len(columns) else "auto")
     for axis, names in ((axes.yaxis, rows), (axes.xaxis, columns)):
-        step = -(-len(names) // 16)
+        step = -(-len(names) // (16 if axis is axes.yaxis else 12))
         places = range(0, len(names), step)
         axis.set_ticks([place + 0.5 for place in places], [shorten(names[place], 14) for place in places], fontsize=8)
     if any(len(name) > 3 for name in columns):

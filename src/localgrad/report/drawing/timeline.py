@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 
 from localgrad.report.drawing.pens import Pens
 from localgrad.report.sides import Timeline
+from localgrad.report.words import mib
 
 POINTS = 800
 """Events that a curve shows; of more, the highest and the lowest of neighbours are."""
@@ -28,25 +29,23 @@ class Step:
     def __call__(self, figure: Figure, pens: Pens) -> None:
         """Draw both curves, and a strip that says what the units do."""
         axes, color = figure.add_subplot(), pens.series(self.group)
-        same = self.own.live == self.baseline.live
         own_x, own_y = thinned(self.own.live)
         axes.fill_between(own_x, own_y, step="post", color=color, alpha=0.14, linewidth=0)
-        peaks = [(self.own, own_x, own_y, self.names[0], color)]
-        if not same:
+        lines = [(own_x, own_y, self.names[0], color, 0.0)]
+        if self.own.live != self.baseline.live:
             x, y = thinned(self.baseline.live)
             axes.plot(x, y, drawstyle="steps-post", color=pens.muted, linewidth=1.1)
-            peaks.append((self.baseline, x, y, self.names[1], pens.muted))
+            lines.append((x, y, self.names[1], pens.muted, 1.0))
         axes.plot(own_x, own_y, drawstyle="steps-post", color=color, linewidth=1.5)
-        top = max(self.own.live + self.baseline.live) / 2**20
-        for _, x, y, name, ink in peaks:
+        for x, y, name, ink, at in lines:
             peak = max(y)
-            at = x[y.index(peak)]
-            side = "left" if at < 0.3 else "right" if at > 0.7 else "center"
-            axes.annotate(
-                f"{name} {peak:.3g} MiB", (at, peak), xytext=(0, 4), textcoords="offset points", color=ink, fontsize=9,
-                ha=side, annotation_clip=False,
-            )  # fmt: skip
-        axes.set(xlim=(0, 1), ylim=(0, top * 1.14))
+            axes.plot([x[y.index(peak)]], [peak], marker="o", markersize=4, color=ink)
+            # Above the axes: curves of any form stay clear of it.
+            side = "right" if at else "left"
+            axes.text(
+                at, 1.03, f"{name} {mib(peak * 2**20)} MiB", color=ink, fontsize=9, ha=side, transform=axes.transAxes
+            )
+        axes.set(xlim=(0, 1), ylim=(0, max(self.own.live + self.baseline.live) / 2**20 * 1.06))
         axes.set_ylabel("live MiB")
         self._strip(axes, pens, color)
 

@@ -11,7 +11,7 @@ from localgrad.report.read import FileRecord, Record
 from localgrad.report.sections.section import Section, labels_of
 from localgrad.report.sides import Audit, Similarity
 from localgrad.report.style import shorten
-from localgrad.report.words import short_list
+from localgrad.report.words import mib, short_list
 
 
 def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | None:
@@ -60,7 +60,7 @@ def memory(groups: Sequence[Group]) -> Section | None:
             Drawing(
                 f"memory-{group.index}",
                 names[group.index],
-                f"peak {own.peak / 2**20:.3g} MiB{ratio}",
+                f"peak {mib(own.peak)} MiB{ratio}",
                 Step(own.timeline, other.timeline, group.index, (names[group.index], baseline)),
                 (4.3, 2.7),
             )

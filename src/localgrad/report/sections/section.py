@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import final
 
 from localgrad.report.drawing.canvas import Drawing
-from localgrad.report.groups import Group
+from localgrad.report.groups import Group, flat
 from localgrad.report.markup import Markup
 from localgrad.report.style import short_labels
 
@@ -36,3 +36,14 @@ def over_seeds(groups: Sequence[Group]) -> str:
         listed = ", ".join(map(str, own))
         return f"seed {listed}" if len(own) == 1 else f"n={len(own)} seeds ({listed})"
     return "seeds: " + "; ".join(f"{group.name} {', '.join(map(str, group.seeds)) or '?'}" for group in groups)
+
+
+def differing(groups: Sequence[Group]) -> str:
+    """In which of data, epochs and batch size the groups differ, with the values; empty where they share them."""
+    settings = [flat(group.runs[0].facts) for group in groups]
+    words = []
+    for name, key in (("data", "data"), ("epochs", "epochs"), ("batch size", "batch_size")):
+        values = list(dict.fromkeys(own[key] for own in settings if key in own))
+        if len(values) > 1:
+            words.append(f"{name} {', '.join(values)}")
+    return "; ".join(words)

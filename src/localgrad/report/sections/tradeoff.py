@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from localgrad.report.drawing.bubbles import Bubbles, Point
 from localgrad.report.drawing.canvas import Drawing
 from localgrad.report.groups import Group
-from localgrad.report.sections.section import Section, labels_of, over_seeds
+from localgrad.report.sections.section import Section, differing, labels_of, over_seeds
 from localgrad.report.tradeoffs import Bubble, bubbles
-from localgrad.report.words import si
+from localgrad.report.words import mib, si
 
 ABOUT_MACS = "MACs of the largest node, per sample, forward, with its auxiliary network"
 ABOUT_LIVE = "live memory of a training step at its peak"
@@ -22,7 +22,7 @@ def tradeoff(groups: Sequence[Group]) -> Section | None:
     heaviest, hungriest = max(found, key=lambda one: one.macs), max(found, key=lambda one: one.live)
 
     def point(one: Bubble, x: float, third: float) -> Point:
-        how = f" ({one.score.how})" if one.score.how else ""
+        how = f" ({one.score.how.partition(' ')[0]})" if one.score.how else ""
         return Point(one.group, names[one.group] + how, x, one.score.top1.mean, one.score.top1.std or 0.0, third)
 
     by_macs = Bubbles(
@@ -33,7 +33,7 @@ def tradeoff(groups: Sequence[Group]) -> Section | None:
         Drawing(
             "accuracy-macs",
             "Accuracy against MACs per node",
-            f"area: {ABOUT_LIVE}; the largest is {hungriest.live / 2**20:.3g} MiB ({names[hungriest.group]})",
+            f"area: {ABOUT_LIVE}; the largest is {mib(hungriest.live)} MiB ({names[hungriest.group]})",
             by_macs,
         ),
         Drawing(
@@ -53,6 +53,9 @@ def tradeoff(groups: Sequence[Group]) -> Section | None:
         notes.append(
             f"Runs without labels have no classifier: theirs is {' or '.join(sorted(hows))} on frozen features."
         )
+    unlike = differing(shown)
+    if unlike:
+        notes.append(f"These runs do not share everything: {unlike}. Read their accuracies with that.")
     missing = [group.name for group in groups if group not in shown]
     if missing:
         notes.append(f"Without a bubble, since accuracy or cost is not known: {', '.join(missing)}.")
