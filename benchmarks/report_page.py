@@ -2,7 +2,7 @@
 
     python benchmarks/report_page.py [RUN...] [--out DIR]
 
-Without folders of runs it trains digits runs of two epochs. Every page is opened at 400 and 1400 px, light and dark,
+Without folders of runs it trains digits runs of two epochs in a new folder --out. Every page is opened at 400 and 1400 px, light and dark,
 its tables are sorted once, and it is printed. Exit status 1 when something is wrong; 2 where there is no Chromium.
 """
 
@@ -13,8 +13,6 @@ from pathlib import Path
 import chromium
 
 from localgrad.cli import main as localgrad
-from localgrad.compare import compare
-from localgrad.recipes import digits
 
 WIDTHS = (400, 1400)
 OVERFLOW = """
@@ -41,12 +39,21 @@ SORT = """
 
 
 def small_runs(folder: Path) -> list[Path]:
-    """A comparison and a run without labels, measured."""
-    makers = {"backprop": digits.backprop, "dgl": digits.dgl, "auglocal": digits.auglocal}
-    runs = {name: [make(layers=8, epochs=2, seed=seed) for seed in (0, 1)] for name, make in makers.items()}
-    compare(runs, folder / "compared", repeats=3)
-    localgrad(["train", "digits.dgssl", "--epochs", "2", "--layers", "8", "--out", str(folder / "dgssl-seed0")])
-    return [folder / "compared", folder / "dgssl-seed0"]
+    """A comparison and a run without labels, with all that lies beside runs but maps and transfer."""
+    compared, other = folder / "compared", folder / "dgssl-seed0"
+    first, second = compared / "digits.dgl-seed0", compared / "digits.backprop-seed0"
+    small = ["--layers", "8", "--epochs", "2"]
+    names = ["digits.backprop", "digits.dgl", "digits.auglocal"]
+    for words in (
+        ["compare", *names, *small, "--seeds", "0,1", "--out", compared],
+        ["train", "digits.dgssl", *small, "--out", other],
+        *(["probe", run, "-o", run / "probe.json"] for run in (first, second, other)),
+        ["cka", first, second, "-o", first / "cka-backprop.json"],
+        ["plan", "digits.dgl", "--layers", "8", "--ranks", "2", "-o", first / "plan.json"],
+    ):
+        if localgrad(list(map(str, words))) != 0:
+            raise SystemExit(1)
+    return [compared, other]
 
 
 def look(page: Path, out: Path, program: str) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 
 from localgrad.cli.measuring import audit_document, baseline, cost_document, measure_missing
 from localgrad.methods import Backprop
+from localgrad.planning.plan_file import read_plan
 from localgrad.recipes import digits
 from localgrad.report.groups import all_runs
 from localgrad.report.read import read_path, read_run
@@ -75,3 +76,20 @@ def test_what_a_run_is_compared_with() -> None:
     assert own.method == Backprop() and own.modules is None and len(own.network().units) == 1
     without_labels = baseline(digits.dgssl(layers=8))
     assert type(without_labels.method).__name__ == "DGSSL" and len(without_labels.network().units) == 1
+
+
+def test_plan_of_a_distributed_run(run: Path) -> None:
+    document = json.loads((run / "run.json").read_text())
+    for hosts in ([0, 0, 1, 1], [0, 1, 0]):
+        document["conditions"]["hosts"] = hosts
+        (run / "run.json").write_text(json.dumps(document))
+        (run / "plan.json").unlink(missing_ok=True)
+        assert measure_missing([read_run(run)]) == (len(hosts) == 4)
+        if len(hosts) == 4:
+            plan = read_plan(run / "plan.json")
+            shown = read_run(run).sides.plan
+            assert shown is not None and [unit.stage for unit in shown.units] == hosts
+            (sent,) = plan.transfers
+            assert shown.sent[0].size == sent.bytes(plan.batch_size, plan.wire)
+        else:
+            assert not (run / "plan.json").exists()

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,22 +13,29 @@ from localgrad.analysis import audit
 from localgrad.cli.inspecting import random_batch
 from localgrad.cli.options import run_from_origin
 from localgrad.cost import macs, macs_data, memory, memory_data
-from localgrad.errors import LocalgradError
+from localgrad.errors import LocalgradError, RunError
 from localgrad.methods import Backprop
 from localgrad.network import LocalNetwork
 from localgrad.partition import EqualBlocks
+from localgrad.placement import Placement, placement_problems, transfers
+from localgrad.planning import Plan, unit_costs
+from localgrad.planning.links import SAME_MACHINE
+from localgrad.planning.plan_file import FORMAT, VERSION
+from localgrad.report.planned import PLAN_FILE
 from localgrad.report.read import RunRecord
 from localgrad.report.sides import AUDIT_FILE, AUDIT_KIND, COST_FILE, COST_KIND
 from localgrad.train import Run
 from localgrad.train.record import conditions, read_run, write_atomic
+from localgrad.train.runtimes import DistributedSpec
 
 Document = dict[str, Any]
 
 
 def measure_missing(records: Iterable[RunRecord]) -> bool:
-    """Write ``cost.json`` and ``audit.json`` where there is none that is whole; runs that differ by seed share them.
+    """Write ``cost.json`` and ``audit.json`` where there is none that is whole, and ``plan.json`` of distributed runs.
 
-    What cannot be measured is said on the standard error, and the others are. Returns whether all was measured.
+    Runs that differ by seed share them. What cannot be measured is said on the standard error, and the others are.
+    Returns whether all was measured.
     """
     made: dict[tuple[str, str], Document] = {}
     whole = True
@@ -37,7 +45,10 @@ def measure_missing(records: Iterable[RunRecord]) -> bool:
             missing.append((COST_FILE, cost_document))
         if record.sides.audit is None:
             missing.append((AUDIT_FILE, audit_document))
-        settings = repr({name: value for name, value in record.facts.items() if name != "seed"})
+        hosts = record.conditions.get("hosts")
+        if record.sides.plan is None and isinstance(hosts, list):
+            missing.append((PLAN_FILE, partial(plan_document, hosts=tuple(hosts))))
+        settings = repr(hosts) + repr({name: value for name, value in record.facts.items() if name != "seed"})
         for file, make in missing:
             try:
                 if (file, settings) not in made:
@@ -85,6 +96,42 @@ def audit_document(run: Run) -> Document:
     net = run.network()
     found = audit(net, random_batch(net, run.seed))
     return {"kind": AUDIT_KIND, **asdict(found), "conditions": _conditions("real steps on 8 random images")}
+
+
+def plan_document(run: Run, hosts: tuple[int, ...]) -> Document:
+    """What hosted what in a distributed run and what was sent, as a plan; times are by MACs, links are assumed."""
+    spec = run.runtime if isinstance(run.runtime, DistributedSpec) else DistributedSpec()
+    with torch.device("meta"):
+        net = run.network()
+    placement = Placement(hosts, spec.replicas)
+    problems = list(placement_problems(placement, net.unit_list()))
+    if problems:
+        raise RunError(problems)
+    costs = unit_costs(
+        net,
+        run.batch_size,
+        replicas=spec.replicas,
+        precision=run.precision,
+        channels_last=run.channels_last,
+        optimizer=run.optimizer,
+    )
+    plan = Plan(
+        recipe="" if run.origin is None else run.origin.recipe,
+        network=run.backbone.name,
+        method=type(run.method).__name__,
+        batch_size=run.batch_size,
+        placement=placement,
+        costs=costs.units,
+        transfers=transfers(net, placement, labels=spec.labels == "travel"),
+        speeds=(1.0,) * placement.stages,
+        link=SAME_MACHINE,
+        wire=spec.wire,
+        measured=costs.measured,
+        backprop_seconds=costs.backprop_seconds,
+        backprop_macs=costs.backprop_macs,
+        backprop_parameters=costs.backprop_parameters,
+    )
+    return {"format": FORMAT, "version": VERSION, **asdict(plan)}
 
 
 def _memory(run: Run, net: LocalNetwork) -> Any:

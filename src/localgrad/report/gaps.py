@@ -89,11 +89,13 @@ def _plan(groups: Sequence[Group], records: Sequence[Record]) -> Gap | None:
     given = any(isinstance(record, FileRecord) and record.plan is not None for record in records)
     if given or any(run.sides.plan is not None for group in groups for run in group.runs) or not groups:
         return None
-    run = max((group for group in groups), key=lambda group: len(group.spans or ())).runs[0]
+    spread = [run for group in groups for run in group.runs if isinstance(run.conditions.get("hosts"), list)]
+    what = "plan of a distributed run"
+    if spread:
+        return Gap(what, (), (f"localgrad report --measure {_quoted(spread[0].folder)} -o FILE",), len(spread) - 1)
+    run = max(groups, key=lambda group: len(group.spans or ())).runs[0]
     recipe = shlex.quote(str(run.origin.get("recipe", "RECIPE")))
-    return Gap(
-        "plan of a distributed run", (), (f"localgrad plan {recipe} --ranks N -o {_quoted(run.folder / 'plan.json')}",)
-    )
+    return Gap(what, (), (f"localgrad plan {recipe} --ranks N -o {_quoted(run.folder / 'plan.json')}",))
 
 
 def _unjudged(group: Group) -> bool:

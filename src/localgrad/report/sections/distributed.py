@@ -25,7 +25,7 @@ def plans(groups: Sequence[Group], records: Sequence[Record]) -> Section | None:
         about = (
             f"{plan.network}, {plan.method}, batch {plan.batch_size}, {plan.stages} stages"
             + (f" of {plan.replicas} replicas" if plan.replicas > 1 else "")
-            + f"; links {plan.link[0] * 8e-9:.3g} Gbit/s and {plan.link[1] * 1e3:.3g} ms"
+            + f"; for links of {plan.link[0] * 8e-9:.3g} Gbit/s and {plan.link[1] * 1e3:.3g} ms"
         )
         size = (4.3, 1.0 + 0.32 * min(plan.stages, 40))
         parts += [Drawing(f"plan-{place}", name, about, Stages(plan, index), size), _hosts(plan), _sent(plan)]
