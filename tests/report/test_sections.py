@@ -244,7 +244,7 @@ def test_hostile_text_in_side_files(tmp_path: Path) -> None:
     page, parsed = written(run, other, out=tmp_path / "r.html")
     assert page.count("<script") == 1 and read_run(run).problems == ()
     (image,) = [own for tag, own in parsed.tags if tag == "img"]
-    assert image.keys() == {"src", "alt", "loading"} and "math" not in {tag for tag, _ in parsed.tags}
+    assert image.keys() == {"src", "alt", "width"} and "math" not in {tag for tag, _ in parsed.tags}
     assert not any(name.startswith("on") for _, own in parsed.tags for name in own)
     # In the heat map, the reach matrix, the probes, the plan and tables.
     assert page.count("&lt;script&gt;alert(") > 10

@@ -36,16 +36,17 @@ def by_blocks(groups: Sequence[Group]) -> bool:
     return all(group.spans is not None for group in groups)
 
 
-def over_depth(groups: Sequence[Group]) -> list[Curve]:
-    """Accuracy of every unit's own head at the last epoch, over the blocks below the head, or over units from 1.
+def over_depth(groups: Sequence[Group], of: Callable[[Epoch], Points] = lambda epoch: epoch.units) -> list[Curve]:
+    """A figure of every unit at the last epoch, of its own head unless ``of`` says otherwise.
 
+    Over the blocks up to the unit's end, or where these are not known over units from 1.
     A seed that stands at an earlier epoch than another of its group is left out.
     """
     blocks = by_blocks(groups)
 
     def points(group: Group, run: RunRecord) -> Points:
         newest = max((other.last.number for other in group.runs if other.last is not None), default=0)
-        heads = run.last.units if run.last is not None and run.last.number == newest else {}
+        heads = of(run.last) if run.last is not None and run.last.number == newest else {}
         if not blocks or group.spans is None:
             return {unit + 1: value for unit, value in sorted(heads.items())}
         spans = group.spans

@@ -7,7 +7,7 @@ from localgrad.report.groups import Group, flat, split_settings, word
 from localgrad.report.markup import Markup, element
 from localgrad.report.read import RunRecord
 from localgrad.report.style import color_of, dash_of
-from localgrad.report.tradeoffs import best_of, live_of, macs_of, score_of
+from localgrad.report.tradeoffs import WAYS, best_of, live_of, macs_of, score_of
 from localgrad.report.words import frozen_accuracy, legend_of, si, title_of
 
 NOTHING = "–"
@@ -103,7 +103,7 @@ def runs_table(groups: Sequence[Group]) -> Markup:
             element("th", key(group.index), group.name, scope="row", title=str(run.folder)),
             cell(NOTHING if run.seed is None else run.seed),
             cell(epochs, sort=last.number if last else 0),
-            cell(_fixed(last and last.top1, 2), kind="main"),
+            _accuracy(run),
             cell(_fixed(last and last.top5, 2)),
             cell(
                 NOTHING if run.best is None else [f"{run.best[1]:.2f} ", element("small", f"({run.best[0]})")],
@@ -114,6 +114,12 @@ def runs_table(groups: Sequence[Group]) -> Markup:
         ]
 
     return table(heads, (cells(group, run) for group in groups for run in group.runs), "runs sortable")
+
+
+def _accuracy(run: RunRecord) -> Markup:
+    """Top-1 of the last epoch, and in small what judged it where that is not the run's own classifier."""
+    value, how = next(((value, how) for how, way in WAYS if (value := way(run)) is not None), (None, ""))
+    return cell([_fixed(value, 2), element("small", f" {how}") if how else None], kind="main", sort=value)
 
 
 def results_table(groups: Sequence[Group]) -> Markup:

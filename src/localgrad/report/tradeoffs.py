@@ -1,6 +1,6 @@
 """What accuracy costs: for every group its accuracy, MACs of its largest node and live memory, where they are known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -36,8 +36,7 @@ def score_of(group: Group) -> Score | None:
 
     Runs without labels have no classifier; their figures are of the last unit's (or block's) frozen features.
     """
-    ways = (("", _classifier), ("linear evaluation", _linear), ("linear probe", _probe), ("kNN", _knn))
-    for how, way in ways:
+    for how, way in WAYS:
         values = [value for run in group.runs if (value := way(run)) is not None]
         if values:
             return Score(spread(values), len(values), how)
@@ -90,3 +89,12 @@ def _probe(run: RunRecord) -> float | None:
 def _knn(run: RunRecord) -> float | None:
     values = next((epoch.knn for epoch in reversed(run.epochs) if epoch.knn), {})
     return values[max(values)] if values else None
+
+
+WAYS: tuple[tuple[str, Callable[[RunRecord], float | None]], ...] = (
+    ("", _classifier),
+    ("linear evaluation", _linear),
+    ("linear probe", _probe),
+    ("kNN", _knn),
+)
+"""What may judge a run, the first that there is: its own classifier, else something on its frozen features."""

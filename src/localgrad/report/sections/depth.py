@@ -1,23 +1,24 @@
 """Accuracy over depth: what units' own heads, linear probes and nearest neighbours make of every block."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from localgrad.report.curves import by_blocks, over_blocks, over_depth
+from localgrad.report.curves import Points, by_blocks, over_blocks, over_depth
 from localgrad.report.drawing.canvas import Drawing
 from localgrad.report.drawing.lines import Lines
 from localgrad.report.groups import Group
+from localgrad.report.read import Epoch
 from localgrad.report.sections.section import Section, labels_of, over_seeds
 
 
 def depth(groups: Sequence[Group]) -> Section | None:
     """Heads of units over the blocks below them; probes of every block with the borders of units marked."""
-    drawings = [*_heads(groups), *_probes(groups)]
+    drawings = [*_units(groups), *_probes(groups)]
     if not drawings:
         return None
     probed = [group for group in groups if group.probed]
-    headed = {curve.group for curve in over_depth(groups)}
-    shown = [group for group in groups if group.index in headed or group.probed]
-    notes = [f"Heads: {over_seeds(groups)}."]
+    judged = {curve.group for *_, of in WAYS for curve in over_depth(groups, of)}
+    shown = [group for group in groups if group.index in judged or group.probed]
+    notes = [f"Units: {over_seeds(shown)}."]
     if probed:
         _, probe = probed[0].probed[0]
         counts = ", ".join(
@@ -30,13 +31,22 @@ def depth(groups: Sequence[Group]) -> Section | None:
     return Section("Accuracy over depth", tuple(drawings), tuple(notes), tuple(shown))
 
 
-def _heads(groups: Sequence[Group]) -> list[Drawing]:
-    curves = over_depth(groups)
-    if not curves:
-        return []
-    x = "blocks up to the head" if by_blocks(groups) else "unit"
-    about = "every unit’s own head, test top-1, last epoch"
-    return [Drawing("depth", "Own heads, top-1 %", about, Lines(curves, labels_of(groups), x, points=True))]
+WAYS: tuple[tuple[str, str, str, Callable[[Epoch], Points]], ...] = (
+    ("depth", "Own heads, top-1 %", "every unit’s own head, test top-1, last epoch", lambda epoch: epoch.units),
+    ("depth-linear", "Linear evaluation of every unit, top-1 %", "frozen features, last epoch", lambda e: e.linear),
+    ("depth-knn", "kNN on every unit, top-1 %", "frozen features, last epoch", lambda epoch: epoch.knn),
+)
+"""Key, title, caption and figures of what the rows of epochs say about units."""
+
+
+def _units(groups: Sequence[Group]) -> list[Drawing]:
+    x = "blocks up to the unit’s end" if by_blocks(groups) else "unit"
+    names = labels_of(groups)
+    return [
+        Drawing(key, title, about, Lines(curves, names, x, points=True))
+        for key, title, about, of in WAYS
+        if (curves := over_depth(groups, of))
+    ]
 
 
 def _probes(groups: Sequence[Group]) -> list[Drawing]:

@@ -34,7 +34,8 @@ def learning(groups: Sequence[Group]) -> Section | None:
     ]
     drawings = []
     for key, title, about, curves in shown:
-        if curves:
+        # One evaluation is no curve: it stands in the table and over depth.
+        if curves and (key != "linear" or any(len(curve.mean) > 1 for curve in curves)):
             log = key == "loss" and wide(curves)
             lines = Lines(curves, names, "epoch", log=log, points=key == "linear")
             drawings.append(Drawing(key, title, about + (", logarithmic" if log else ""), lines))
@@ -58,7 +59,7 @@ def per_unit(groups: Sequence[Group]) -> Section | None:
     for group in groups:
         for key, what, where, values in kinds:
             units = per_unit_epoch(group, values)
-            if len(units) > 1:
+            if len(units) > 1 and max(map(len, units.values())) > 1:
                 lines = UnitLines(group.index, units, log=key == "loss" and _wide(units))
                 title = f"{names[group.index]}: {what}"
                 about = f"{len(units)} units, {where}" + (", logarithmic" if lines.log else "")
