@@ -2,8 +2,9 @@
 
     python benchmarks/report_page.py [RUN...] [--out DIR]
 
-Without folders of runs it trains digits runs of two epochs in a new folder --out. Every page is opened at 400 and 1400 px, light and dark,
-its tables are sorted once, and it is printed. Exit status 1 when something is wrong; 2 where there is no Chromium.
+Without folders of runs it trains digits runs of two epochs in a new folder --out. Every page is opened at 400 and
+1400 px, light and dark, its tables are sorted once, and it is printed. Exit status 1 when something is wrong; 2 where
+there is no Chromium.
 """
 
 import argparse
