@@ -58,6 +58,15 @@ def test_what_cannot_be_measured_is_said(localgrad: Localgrad, run: Path) -> Non
     assert Path("figs", "top1.pdf").exists()
 
 
+def test_files_of_another_version_are_left_alone(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("cost.json", "audit.json"):
+        (run / name).write_text('{"kind": "localgrad cost 2"}')
+    assert not measure_missing([read_run(run)])
+    assert (run / "cost.json").read_text() == '{"kind": "localgrad cost 2"}'
+    told = capsys.readouterr()
+    assert told.out == "" and f"{run}: audit.json is there, but not in a form that this localgrad knows" in told.err
+
+
 def test_documents_are_read_by_the_report(tmp_path: Path) -> None:
     run = digits.auglocal(layers=8, depth=2)
     folder = write_run(tmp_path / "run")

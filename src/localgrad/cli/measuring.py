@@ -21,6 +21,7 @@ from localgrad.placement import Placement, placement_problems, transfers
 from localgrad.planning import Plan, unit_costs
 from localgrad.planning.links import SAME_MACHINE
 from localgrad.planning.plan_file import FORMAT, VERSION
+from localgrad.report.json_files import read_object
 from localgrad.report.planned import PLAN_FILE
 from localgrad.report.read import RunRecord
 from localgrad.report.sides import AUDIT_FILE, AUDIT_KIND, COST_FILE, COST_KIND
@@ -50,6 +51,14 @@ def measure_missing(records: Iterable[RunRecord]) -> bool:
             missing.append((PLAN_FILE, partial(plan_document, hosts=tuple(hosts))))
         settings = repr(hosts) + repr({name: value for name, value in record.facts.items() if name != "seed"})
         for file, make in missing:
+            if read_object(record.folder / file, []):
+                whole = False
+                print(
+                    f"{record.folder}: {file} is there, but not in a form that this localgrad knows: it was left alone. "
+                    "Remove it to have it measured again.",
+                    file=sys.stderr,
+                )
+                continue
             try:
                 if (file, settings) not in made:
                     made[file, settings] = make(run_from_origin(read_run(record.folder)["origin"], record.folder, {}))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from localgrad.report.curves import Curve
 from localgrad.report.drawing.canvas import label_ends, legend_below, logarithmic, whole_numbers
 from localgrad.report.drawing.pens import Pens
-from localgrad.report.style import dash_of, marker_of
+from localgrad.report.style import dash_of, marker_of, shorten
 
 
 @final
@@ -37,7 +37,9 @@ class Lines:
         if self.ticks:
             step = -(-len(self.ticks) // 8)
             places = range(0, len(self.ticks), step)
-            axes.set_xticks([place + 1 for place in places], [self.ticks[place] for place in places], fontsize=8)
+            axes.set_xticks(
+                [place + 1 for place in places], [shorten(self.ticks[place], 14) for place in places], fontsize=8
+            )
             if max(map(len, self.ticks)) > 5:
                 axes.tick_params(axis="x", rotation=35)
                 for label in axes.get_xticklabels():

@@ -54,7 +54,7 @@ def memory(groups: Sequence[Group]) -> Section | None:
         if cost is None:
             continue
         own, other = cost.own, cost.baseline
-        baseline = f"{other.name}, one unit" if other.name != "Backprop" else "backprop"
+        baseline = "backprop" if other.name == "Backprop" else f"{shorten(other.name)}, one unit"
         ratio = "" if own.peak == other.peak else f", {own.peak / other.peak:.2f} of {baseline}"
         drawings.append(
             Drawing(
