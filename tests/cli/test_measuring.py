@@ -64,7 +64,21 @@ def test_files_of_another_version_are_left_alone(run: Path, capsys: pytest.Captu
     assert not measure_missing([read_run(run)])
     assert (run / "cost.json").read_text() == '{"kind": "localgrad cost 2"}'
     told = capsys.readouterr()
-    assert told.out == "" and f"{run}: audit.json is there, but not in a form that this localgrad knows" in told.err
+    assert (
+        told.out == ""
+        and f"{run}: audit.json was not measured: there is one, but not in a form that this localgrad knows" in told.err
+    )
+
+
+@pytest.mark.parametrize("damage", [[], {"recipe": "digits.dgl"}, {"recipe": 3, "arguments": [], "overrides": {}}])
+def test_damaged_origin(run: Path, capsys: pytest.CaptureFixture[str], damage: object) -> None:
+    document = json.loads((run / "run.json").read_text())
+    document["conditions"]["hosts"] = ["x"]
+    (run / "run.json").write_text(json.dumps({**document, "origin": damage}))
+    assert not measure_missing([read_run(run)])
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith("run.json is damaged: origin must have recipe, arguments, overrides.")
 
 
 def test_documents_are_read_by_the_report(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -41,35 +41,47 @@ def measure_missing(records: Iterable[RunRecord]) -> bool:
     made: dict[tuple[str, str], Document] = {}
     whole = True
     for record in records:
-        missing: list[tuple[str, Callable[[Run], Document]]] = []
-        if record.sides.cost is None:
-            missing.append((COST_FILE, cost_document))
-        if record.sides.audit is None:
-            missing.append((AUDIT_FILE, audit_document))
-        hosts = record.conditions.get("hosts")
-        if record.sides.plan is None and isinstance(hosts, list):
-            missing.append((PLAN_FILE, partial(plan_document, hosts=tuple(hosts))))
-        settings = repr(hosts) + repr({name: value for name, value in record.facts.items() if name != "seed"})
-        for file, make in missing:
-            if read_object(record.folder / file, []):
-                whole = False
-                print(
-                    f"{record.folder}: {file} is there, but not in a form that this localgrad knows: it was left alone. "
-                    "Remove it to have it measured again.",
-                    file=sys.stderr,
-                )
-                continue
+        settings = repr(record.conditions.get("hosts"))
+        settings += repr({name: value for name, value in record.facts.items() if name != "seed"})
+        for file, make in _missing(record):
+            path = record.folder / file
             try:
+                if read_object(path, []):
+                    raise LocalgradError(
+                        "there is one, but not in a form that this localgrad knows; it was left alone. Remove it to "
+                        "have it measured again."
+                    )
                 if (file, settings) not in made:
-                    made[file, settings] = make(run_from_origin(read_run(record.folder)["origin"], record.folder, {}))
-                data = json.dumps(made[file, settings], indent=1).encode()
-                write_atomic(record.folder / file, data, "what was measured")
+                    made[file, settings] = make(_run(record))
+                write_atomic(path, json.dumps(made[file, settings], indent=1).encode(), "what was measured")
             except LocalgradError as error:
                 whole = False
                 print(f"{record.folder}: {file} was not measured: {error}", file=sys.stderr)
             else:
-                print(f"wrote {record.folder / file}")
+                print(f"wrote {path}")
     return whole
+
+
+def _missing(record: RunRecord) -> Iterator[tuple[str, Callable[[Run], Document]]]:
+    """Files that a run's folder lacks, and what makes their content."""
+    if record.sides.cost is None:
+        yield COST_FILE, cost_document
+    if record.sides.audit is None:
+        yield AUDIT_FILE, audit_document
+    hosts = record.conditions.get("hosts")
+    if record.sides.plan is None and isinstance(hosts, list) and all(isinstance(host, int) for host in hosts):
+        yield PLAN_FILE, partial(plan_document, hosts=tuple(hosts))
+
+
+def _run(record: RunRecord) -> Run:
+    """The Run of a folder. Raises LocalgradError where ``run.json`` does not say how it was made."""
+    origin = read_run(record.folder)["origin"]
+    parts = {"recipe": str, "arguments": dict, "overrides": dict}
+    if origin is not None and not (
+        isinstance(origin, dict) and all(isinstance(origin.get(name), kind) for name, kind in parts.items())
+    ):
+        raise LocalgradError(f"{record.folder / 'run.json'} is damaged: origin must have {', '.join(parts)}.")
+    return run_from_origin(origin, record.folder, {})
 
 
 def cost_document(run: Run) -> Document:
