@@ -150,7 +150,7 @@ def test_no_gaps_where_everything_is_there(run: Path) -> None:
 def test_gaps_name_the_methods_that_lack_something(run: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "bp-seed0")
     page = told(run, other)
-    assert "Feature maps of bp: " in page.text and f"localgrad maps {other}" in page.text
+    assert "Feature maps (bp): " in page.text and f"localgrad maps {other}" in page.text
     assert f"localgrad maps {run}" not in page.text
 
 

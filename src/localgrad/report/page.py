@@ -171,7 +171,7 @@ def _gaps(found: Sequence[Gap]) -> Markup | None:
         return None
     lines = []
     for gap in found:
-        of = f" of {', '.join(gap.names)}" if gap.names else ""
+        of = f" ({', '.join(gap.names)})" if gap.names else ""
         more = f" and {gap.more} more like these" if gap.more else None
         commands = element("span", ([element("code", command), " "] for command in gap.commands))
         lines.append(element("li", f"{gap.what[0].upper()}{gap.what[1:]}{of}: ", commands, more))
