@@ -189,7 +189,7 @@ Train PyTorch networks with local learning: every unit has its own loss, no grad
   audit RECIPE [options]         which loss reaches which unit, found by machine
   plan RECIPE --ranks N          which process hosts which unit, what is sent, what to expect
   simulate RECIPE|PLAN.json      what unequal, slow, failing nodes make of a distributed run, thousands of them
-  report RUN... -o FILE          one HTML page about runs
+  report RUN... -o FILE          one HTML page about runs; --measure adds memory over a step and reach of every loss
   reproduce TABLE                a paper's table, ours beside theirs: auglocal:1; as recorded, or small in 15 minutes
 
 `localgrad VERB --help` and `localgrad train RECIPE --help` say more."""
