@@ -7,7 +7,7 @@ from typing import Any, final
 from matplotlib.figure import Figure
 
 from localgrad.report.curves import Curve
-from localgrad.report.drawing.canvas import label_ends, legend_below, logarithmic, whole_numbers
+from localgrad.report.drawing.canvas import LABELS, label_ends, legend_below, logarithmic, whole_numbers
 from localgrad.report.drawing.pens import Pens
 from localgrad.report.style import dash_of, marker_of, shorten
 
@@ -56,8 +56,17 @@ class Lines:
             if curve.mean
         ]
         if len(self.curves) > 1:
+            self._lead(axes, pens)
             label_ends(axes, ends)
             legend_below(figure, handles, names, pens)
+
+    def _lead(self, axes: Any, pens: Pens) -> None:
+        """From the end of a curve that is shorter than others a faint line to where its name stands."""
+        last = max((max(curve.mean, default=0) for curve in self.curves), default=0)
+        for curve in self.curves if len(self.curves) <= LABELS else ():
+            if curve.mean and (end := max(curve.mean)) < last:
+                y = curve.mean[end]
+                axes.plot([end, last], [y, y], color=pens.series(curve.group), linewidth=0.8, alpha=0.4, linestyle=":")
 
     def _line(self, axes: Any, curve: Curve, pens: Pens) -> Any:
         color, dash = pens.series(curve.group), dash_of(curve.group)

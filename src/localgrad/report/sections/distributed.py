@@ -28,7 +28,11 @@ def plans(groups: Sequence[Group], records: Sequence[Record]) -> Section | None:
             + f"; for links of {plan.link[0] * 8e-9:.3g} Gbit/s and {plan.link[1] * 1e3:.3g} ms"
         )
         size = (4.3, 1.0 + 0.32 * min(plan.stages, 40))
-        parts += [Drawing(f"plan-{place}", name, about, Stages(plan, index), size), _hosts(plan), _sent(plan)]
+        parts += [
+            Drawing(f"plan-{place}", f"{name}: plan", about, Stages(plan, index), size),
+            _hosts(plan),
+            _sent(plan),
+        ]
     notes = ("Segments are units; the longest bar is the pace of the pipeline. Sizes are those of the numbers sent.",)
     return Section("Plan of the distributed run", tuple(parts), notes) if parts else None
 

@@ -59,7 +59,7 @@ def memory(groups: Sequence[Group]) -> Section | None:
         drawings.append(
             Drawing(
                 f"memory-{group.index}",
-                names[group.index],
+                f"{names[group.index]}: live memory",
                 f"peak {mib(own.peak)} MiB{ratio}",
                 Step(own.timeline, other.timeline, group.index, (names[group.index], baseline)),
                 (4.3, 2.7),
@@ -90,7 +90,7 @@ def reach(groups: Sequence[Group]) -> Section | None:
         if len(audit.names) > 1:
             drawn = Reach(audit.names, audit.reach, audit.declared, group.index)
             about = f"{len(audit.names)} units, " + ("as declared" if not audit.problems else "not as declared")
-            parts.append(Drawing(f"reach-{group.index}", names[group.index], about, drawn, (3.7, 3.4)))
+            parts.append(Drawing(f"reach-{group.index}", f"{names[group.index]}: reach", about, drawn, (3.7, 3.4)))
         lines.append(element("li", element("strong", group.name), ": ", _audited(audit)))
     if not lines:
         return None
