@@ -48,8 +48,8 @@ def small_runs(folder: Path) -> list[Path]:
     for words in (
         ["compare", *names, *small, "--seeds", "0,1", "--out", compared],
         ["train", "digits.dgssl", *small, "--out", other],
-        *(["probe", run, "-o", run / "probe.json"] for run in (first, second, other)),
-        ["cka", first, second, "-o", first / "cka-backprop.json"],
+        *(["probe", run] for run in (first, second, other)),
+        ["cka", first, second],
         ["plan", "digits.dgl", "--layers", "8", "--ranks", "2", "-o", first / "plan.json"],
     ):
         if localgrad(list(map(str, words))) != 0:

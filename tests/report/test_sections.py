@@ -8,13 +8,15 @@ from xml.etree import ElementTree
 
 import pytest
 
+from localgrad.compare import Comparison
 from localgrad.errors import LocalgradError
 from localgrad.report import write_report
 from localgrad.report.drawing.canvas import Drawing, files_of
 from localgrad.report.gaps import gaps
 from localgrad.report.groups import make_groups
-from localgrad.report.read import read_path, read_run
+from localgrad.report.read import ComparisonRecord, read_path, read_run
 from localgrad.report.sections.learning import learning
+from localgrad.report.tradeoffs import score_of
 
 from .side_files import BLOCKS, DOCUMENTS, cka, plan, write_run, write_sides
 from .test_page import HOSTILE, Page, told, written
@@ -91,8 +93,20 @@ def test_feature_maps_are_inside_the_page(everything: Page) -> None:
 def test_runs_without_labels_have_curves_and_a_place_among_the_others(everything: Page) -> None:
     page = everything
     assert "kNN top-1, %" in page.text and "Linear evaluation, top-1 %" in page.text
-    assert "Runs without labels have no classifier: theirs is linear evaluation on frozen features." in page.text
+    assert "In brackets: what judged frozen features, linear evaluation, instead of a classifier" in page.text
     assert "Without a bubble" not in page.text
+
+
+def test_a_comparison_by_frozen_features_is_one_everywhere(trained: tuple[Path, Comparison]) -> None:
+    """Then the classifiers of supervised runs are beside the point, also in the figures."""
+    record = read_path(trained[0])
+    assert isinstance(record, ComparisonRecord) and record.comparison is not None
+    conditions = {**record.comparison.conditions, "accuracy": "knn"}
+    judged = replace(record, comparison=replace(record.comparison, conditions=conditions))
+    for records, how in (([record], ""), ([judged], "kNN")):
+        scores = [score_of(group) for group in make_groups(records)]
+        assert [score.how for score in scores if score is not None] == [how, how]
+        assert [score.top1 for score in scores if score is not None] == [row.top1 for row in trained[1].rows]
 
 
 def test_tables_sort_by_numbers(everything: Page) -> None:

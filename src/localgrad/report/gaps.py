@@ -75,14 +75,10 @@ def _similarities(groups: Sequence[Group], records: Sequence[Record]) -> Gap | N
     given = any(isinstance(record, FileRecord) and record.similarity is not None for record in records)
     if given or any(run.sides.similarities for group in groups for run in group.runs) or not groups:
         return None
-    first = groups[0].runs[0].folder
-    if len(groups) == 1:
-        return Gap(
-            "similarity of blocks", (), (f"localgrad cka {_quoted(first)} RUN -o {_quoted(first / 'cka-RUN.json')}",)
-        )
-    second = groups[1].runs[0].folder
-    out = second / f"cka-{first.name}.json"
-    return Gap("similarity of blocks", (), (f"localgrad cka {_quoted(second)} {_quoted(first)} -o {_quoted(out)}",))
+    # The first group is mostly what others are compared with.
+    other = _quoted(groups[0].runs[0].folder)
+    first = other if len(groups) == 1 else _quoted(groups[1].runs[0].folder)
+    return Gap("similarity of blocks", (), (f"localgrad cka {first} {'RUN' if len(groups) == 1 else other}",))
 
 
 def _plan(groups: Sequence[Group], records: Sequence[Record]) -> Gap | None:
@@ -106,7 +102,7 @@ def _unjudged(group: Group) -> bool:
 
 
 def _probe(run: RunRecord) -> str:
-    return f"localgrad probe {_quoted(run.folder)} -o {_quoted(run.folder / 'probe.json')}"
+    return f"localgrad probe {_quoted(run.folder)}"
 
 
 def _train(run: RunRecord) -> str:

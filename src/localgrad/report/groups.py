@@ -9,17 +9,22 @@ from typing import Any, final
 from localgrad.report.comparison import Row
 from localgrad.report.read import ComparisonRecord, FileRecord, Record, RunRecord, unique
 from localgrad.report.sides import Audit, Cost, Probe
+from localgrad.report.words import frozen_accuracy
 
 
 @final
 @dataclass(frozen=True)
 class Group:
-    """``index`` chooses colour and line style. ``row`` is the group's row of a comparison, where there is one."""
+    """``index`` chooses colour and line style. ``row`` is the group's row of a comparison, where there is one.
+
+    ``judge``: what judged frozen features in that comparison; empty where the networks' own classifiers are compared.
+    """
 
     index: int
     name: str
     runs: tuple[RunRecord, ...]
     row: Row | None = None
+    judge: str = ""
 
     @property
     def cost(self) -> Cost | None:
@@ -49,7 +54,7 @@ class Group:
 
 def make_groups(records: Sequence[Record]) -> list[Group]:
     """Rows of comparisons are groups as they stand; other runs go together by folder name and settings."""
-    found: list[tuple[str, list[RunRecord], Row | None]] = []
+    found: list[tuple[str, list[RunRecord], Row | None, str]] = []
     placed: set[Path] = set()
     for record in records:
         if isinstance(record, ComparisonRecord) and record.comparison is not None:
@@ -57,16 +62,19 @@ def make_groups(records: Sequence[Record]) -> list[Group]:
             for row in record.comparison.rows:
                 runs = [by_name[score.folder] for score in row.scores if score.folder in by_name]
                 if runs:
-                    found.append((row.name, runs, row))
+                    found.append((row.name, runs, row, frozen_accuracy(record.comparison) or ""))
                     placed.update(run.folder.resolve() for run in runs)
     lone: dict[tuple[str, str], list[RunRecord]] = {}
     for run in all_runs(records):
         if run.folder.resolve() not in placed:
             settings = {name: value for name, value in run.facts.items() if name != "seed"}
             lone.setdefault((_base_name(run.folder.resolve().name), repr(settings)), []).append(run)
-    found += [(name, runs, None) for (name, _), runs in lone.items()]
-    names = _distinct([name for name, _, _ in found])
-    return [Group(i, name, tuple(runs), row) for i, (name, (_, runs, row)) in enumerate(zip(names, found, strict=True))]
+    found += [(name, runs, None, "") for (name, _), runs in lone.items()]
+    names = _distinct([name for name, *_ in found])
+    return [
+        Group(i, name, tuple(runs), row, judge)
+        for i, (name, (_, runs, row, judge)) in enumerate(zip(names, found, strict=True))
+    ]
 
 
 def all_runs(records: Iterable[Record]) -> list[RunRecord]:

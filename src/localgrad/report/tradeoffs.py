@@ -34,8 +34,11 @@ class Bubble:
 def score_of(group: Group) -> Score | None:
     """Of the last epoch: the classifier's top-1, else linear evaluation, else a linear probe, else kNN.
 
-    Runs without labels have no classifier; their figures are of the last unit's (or block's) frozen features.
+    Where a comparison judged the frozen features of all its methods, so does this. Runs without labels have no
+    classifier; their figures are of the last unit's (or block's) frozen features.
     """
+    if group.row is not None and group.judge:
+        return Score(group.row.top1, len(group.row.scores), group.judge)
     for how, way in WAYS:
         values = [value for run in group.runs if (value := way(run)) is not None]
         if values:
@@ -45,6 +48,8 @@ def score_of(group: Group) -> Score | None:
 
 def best_of(group: Group) -> Spread | None:
     """Top-1 of the best epoch over the seeds."""
+    if group.row is not None and group.judge:
+        return group.row.best_top1
     values = [run.best[1] for run in group.runs if run.best is not None]
     return spread(values) if values else None
 

@@ -51,7 +51,8 @@ def tradeoff(groups: Sequence[Group]) -> Section | None:
     ]
     if hows:
         notes.append(
-            f"Runs without labels have no classifier: theirs is {' or '.join(sorted(hows))} on frozen features."
+            f"In brackets: what judged frozen features, {' or '.join(sorted(hows))}, instead of a classifier of the "
+            "run’s own."
         )
     unlike = differing(shown)
     if unlike:
