@@ -6,7 +6,7 @@ import sys
 import pytest
 
 SCRIPT = """
-import resource, threading
+import resource, statistics, threading
 import torch
 from localgrad import keep_freed_memory
 
@@ -25,7 +25,8 @@ work(after)
 thread = threading.Thread(target=work, args=(threaded,))
 thread.start()
 thread.join()
-print(*(sum(found[4:]) for found in (before, after, threaded)))
+# The median: now and then something small comes to lie in a piece that was freed, and one allocation needs new pages.
+print(*(int(statistics.median(found)) for found in (before, after, threaded)))
 """
 
 
@@ -33,5 +34,4 @@ print(*(sum(found[4:]) for found in (before, after, threaded)))
 def test_later_allocations_find_their_pages() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     before, after, threaded = map(int, done.stdout.split())
-    assert after < 1000 < before
-    assert threaded < 1000
+    assert max(after, threaded) < 100 and before > 10_000

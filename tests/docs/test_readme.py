@@ -112,9 +112,12 @@ def test_links_and_paths_are_there(name: str) -> None:
     inside = {part.name for part in package.rglob("*.py")}
     named = [word for word in re.findall(r"`([\w./-]+)`", text) if word.endswith(".py") or re.search(r"\w/", word)]
     own = {"my_method.py"} if name.startswith("docs") else set()
+    # What git ignores is made by a command, which may not have run.
+    made = {line.strip("/") for line in (ROOT / ".gitignore").read_text().split()}
     missing = [
         word
         for word in named
         if not (ROOT / word).exists() and not (package / word).exists() and word not in inside | own
+        if word.split("/")[0] not in made
     ]
     assert [word for word in missing if not word.endswith("decorrelated.py")] == []
