@@ -97,7 +97,8 @@ def test_maps_of_runs(runs: Localgrad, refused: Callable[..., str]) -> None:
     assert "--images: expected 1 to 64, got 0." in refused("maps", "dgl", "--images", 0)
     assert "--kind: expected one of channel-mean, grad-cam, got 'cam'." in refused("maps", "dgl", "--kind", "cam")
     assert "--target is about Grad-CAM" in refused("maps", "dgl", "--target", "predicted")
-    assert refused("maps", "dgl", "-o", "no/x.png").startswith("maps: the figure was not written to no/x.png: No such")
+    told = refused("maps", "dgl", "-o", "dgl/run.json/x.png")
+    assert told.startswith("maps: the figure was not written to dgl/run.json/x.png: File exists. Give another")
     assert "nowhere is not a run folder" in refused("maps", "nowhere") and "got none" in refused("maps")
     assert "dgl: maps: skip_tokens=1, but no features of resnet8" in refused("maps", "dgl", "--skip-tokens", 1)
 

@@ -103,7 +103,7 @@ def test_hostile_names_are_text() -> None:
 def test_what_is_refused(tmp_path: Path) -> None:
     assert format_problems(Path("a.PNG"), "maps") == []
     assert format_problems(Path("a"), "maps") == ["maps: a figure is a file that ends in .png, .svg or .pdf, got a."]
-    with pytest.raises(LocalgradError, match=r"cka: the figure was not written to .*: Not a directory. Give another"):
+    with pytest.raises(LocalgradError, match=r"cka: the figure was not written to .*: File exists. Give another"):
         (tmp_path / "file").write_text("")
         write_figure(cka_figure.draw(matrix(2, 2)), tmp_path / "file" / "x.png", "cka")
     with pytest.raises(LocalgradError, match=r'maps: figures need matplotlib, .* pip install "localgrad\[report\]"'):

@@ -1,15 +1,15 @@
 """Figures as files of their own: PNG, SVG or PDF, the same bytes for the same figure. matplotlib is an extra."""
 
 import io
-import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from localgrad.errors import LocalgradError
+from localgrad.report.files import write_whole
 
 FORMATS = (".png", ".svg", ".pdf")
 DOTS = 200
@@ -36,19 +36,7 @@ def drawing(module: str, who: str) -> Any:
 def write_figure(figure: Any, path: Path, who: str) -> None:
     """Write a matplotlib figure, whole or not at all. Raises LocalgradError when it cannot be written."""
     data = figure_bytes(figure, path.suffix.lower().removeprefix("."))
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # it may be that nothing can lie there
-            temporary.unlink()
-        raise LocalgradError(
-            f"{who}: the figure was not written to {path}: {error.strerror or error}. Give another file."
-        ) from error
+    write_whole(path, data, "the figure", "Give another file.", who)
 
 
 def figure_bytes(figure: Any, form: str) -> bytes:
