@@ -20,7 +20,8 @@ $(READY): pyproject.toml constraints.txt
 demo: export OMP_NUM_THREADS = 1
 demo: $(READY)
 	rm -rf runs/demo
-	$(BIN)/localgrad compare digits.backprop digits.dgl digits.auglocal --seeds 0,1 --out runs/demo --report report.html
+	$(BIN)/localgrad compare digits.backprop digits.dgl digits.auglocal --seeds 0,1 --out runs/demo
+	$(BIN)/localgrad report --measure runs/demo -o report.html
 
 test: export OMP_NUM_THREADS = 1
 test: export PYTHONDONTWRITEBYTECODE =

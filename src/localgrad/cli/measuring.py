@@ -43,6 +43,7 @@ def measure_missing(records: Iterable[RunRecord]) -> bool:
     for record in records:
         settings = repr(record.conditions.get("hosts"))
         settings += repr({name: value for name, value in record.facts.items() if name != "seed"})
+        wrote: list[str] = []
         for file, make in _missing(record):
             path = record.folder / file
             try:
@@ -58,7 +59,9 @@ def measure_missing(records: Iterable[RunRecord]) -> bool:
                 whole = False
                 print(f"{record.folder}: {file} was not measured: {error}", file=sys.stderr)
             else:
-                print(f"wrote {path}")
+                wrote.append(file)
+        if wrote:
+            print(f"wrote {', '.join(wrote)} in {record.folder}")
     return whole
 
 
