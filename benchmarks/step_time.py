@@ -5,10 +5,11 @@ program: in float32 DGL at most 1.0, AugLocal d=2 at most 2.3, d=6 at most 2.8; 
 faster, 1.05, 2.2 and 2.8. Rows take turns of a few steps each (the first step of a turn is not counted: it finds the
 heap and the caches as another network left them), so that what else the machine does hits all rows alike; the ratio is
 the median over rounds of the two times of a round. Plain rows run every operation on all threads, as backpropagation
-does; "units on N threads" is Sequential(workers=N): the same threads, one unit each. Freed memory is kept, as
-`localgrad train` keeps it; --give-memory-back leaves that to the C library, as a Python program does by itself. The
-last column is what the convolutions and BatchNorms of a step take alone (``step_kernels.py``), as a ratio to the whole
-step of backpropagation: where it is above the target, no engine on these kernels can meet it.
+does; "one optimiser" is Sequential(update="fused"); "units on N threads" is Sequential(workers=N), the same threads,
+one unit each. Freed memory is kept, as `localgrad train` keeps it; --give-memory-back leaves that to the C library, as
+a Python program does by itself. The last column is what the convolutions and BatchNorms of a step take alone
+(``step_kernels.py``), as a ratio to the whole step of backpropagation: where it is above the target, no engine on these
+kernels can meet it.
 
     python benchmarks/step_time.py [--rounds 20] [--batch 128] [--rows float32 bfloat16 bfloat16+compile]
         [--methods DGL "AugLocal d=2" "AugLocal d=6"] [--give-memory-back] [--out benchmarks/results/FILE.md]
@@ -21,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 from step_kernels import kernel_seconds
@@ -45,13 +47,13 @@ METHODS = {
 LOCAL = tuple(name for name in METHODS if name != "Backprop")
 
 
-def make_loop(name: str, mode: str, channels_last: bool, workers: int = 1) -> lg.Sequential:
+def make_loop(name: str, mode: str, channels_last: bool, **engine: Any) -> lg.Sequential:
     precision, _, compiled = mode.partition("+")
     method, modules = METHODS[name]
     net = lg.localize(lg.backbones.resnet32(), method, modules=modules)
     if channels_last:
         net.to(memory_format=torch.channels_last)
-    return lg.Sequential(net, lg.SGD(lr=0.1), precision=precision, workers=workers, compile=bool(compiled))
+    return lg.Sequential(net, lg.SGD(lr=0.1), precision=precision, compile=bool(compiled), **engine)
 
 
 def measure(
@@ -72,8 +74,9 @@ def measure(
     for number, mode in enumerate(modes):
         loops = {CONTIGUOUS: make_loop("Backprop", "float32", channels_last=False)}
         loops |= {f"{name}, {mode}": make_loop(name, mode, channels_last=True) for name in ("Backprop", *methods)}
-        if "+" not in mode:  # threads and compiled units exclude each other
-            for name in methods:
+        for name in methods:
+            loops[f"{name}, {mode}, one optimiser"] = make_loop(name, mode, channels_last=True, update="fused")
+            if "+" not in mode:  # threads and compiled units exclude each other
                 row = f"{name}, {mode}, units on {workers} threads"
                 loops[row] = make_loop(name, mode, channels_last=True, workers=workers)
         times = step_times(loops, batch, repeats=rounds, warmup=1, burst=BURST)
@@ -83,7 +86,7 @@ def measure(
             same = times[CONTIGUOUS if row == CONTIGUOUS else f"Backprop, {mode}"]
             alone = (
                 kernel_seconds(loops[row], batch) / same.median
-                if loops[row].overlap is None and "+" not in mode
+                if loops[row].overlap is None and not loops[row].fused and "+" not in mode
                 else None
             )
             rows.append(row_text(row, found, found.ratio(same), found.ratio(times[CONTIGUOUS]), alone))
