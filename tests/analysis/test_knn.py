@@ -5,11 +5,12 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from localgrad.analysis import BlockFeatures
 from localgrad.analysis import knn as module
-from localgrad.analysis.knn import knn_scores, knn_top1
+from localgrad.analysis.knn import knn_scores, knn_top1, neighbours_of
 from localgrad.errors import LocalgradError
 
 
@@ -41,7 +42,9 @@ def test_equals_the_slow_version(k: int, temperature: float, monkeypatch: pytest
     train, labels, test, wanted = drawn()
     expected = slow(train.double().numpy(), labels.numpy(), test.double().numpy(), k, temperature)
     found = knn_scores(train, labels, test, classes=4, neighbours=k, temperature=temperature)
-    scaled = found.double().numpy() * np.exp(1 / temperature)
+    # As large as the slow version, which takes no difference to the nearest one.
+    nearest = (F.normalize(test, dim=1) @ F.normalize(train, dim=1).T).amax(1, keepdim=True).double().numpy()
+    scaled = found.double().numpy() * np.exp(nearest / temperature)
     np.testing.assert_allclose(scaled, expected, rtol=2e-4, atol=1e-9 * expected.max())
     monkeypatch.setattr(module, "_CHUNK", 60 * 7)  # 30 test rows in parts of 7
     parts = knn_scores(train, labels, test, classes=4, neighbours=k, temperature=temperature)
@@ -61,6 +64,18 @@ def test_no_features_at_all() -> None:
     train, labels, test, _ = drawn()
     found = knn_scores(torch.zeros_like(train), labels, test, classes=4, neighbours=60)
     assert found.isfinite().all() and torch.equal(found.argmax(1), labels.bincount().argmax().expand(30))
+
+
+def test_at_low_temperatures_the_nearest_decides() -> None:
+    """No vote is lost where all would be too small to be told from 0."""
+    train, labels, test, _ = drawn()
+    coldest = knn_scores(train, labels, test, classes=4, neighbours=20, temperature=1e-6)
+    alone = knn_scores(train, labels, test, classes=4, neighbours=1)
+    assert torch.equal(coldest.argmax(1), alone.argmax(1)) and float(coldest.sum(1).min()) >= 1
+
+
+def test_as_many_vote_as_there_are() -> None:
+    assert [neighbours_of(*given) for given in ((1000,), (14,), (14, 20), (1000, 20))] == [200, 14, 20, 20]
 
 
 def test_what_is_refused() -> None:

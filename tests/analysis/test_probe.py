@@ -98,7 +98,8 @@ def test_places_of_blocks() -> None:
     joint = localize(BACKBONE, AugLocal(2), partition=equal_blocks(7))
     assert [place.border for place in block_places(joint)] == [True] * 5 + [False] * 2
     grouped = block_places(localize(BACKBONE, GNDGL(groups=2), partition=equal_blocks(2)))
-    assert len(grouped[0].units) == 2 and any(place.border for place in grouped)
+    assert len(grouped[0].units) == 2 and grouped[-1].border
+    assert sum(place.border for place in grouped) == 2
 
 
 def test_what_is_refused() -> None:

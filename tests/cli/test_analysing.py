@@ -64,7 +64,8 @@ def test_no_run(refused: Callable[..., str]) -> None:
 def test_features_are_judged_while_a_run_trains(localgrad: Localgrad, refused: Callable[..., str]) -> None:
     words = ("train", "exp.py:tiny", "--epochs", 3, "--knn-every", 2, "--linear-every", 3)
     status, text = localgrad(*words, "--out", "a")
-    assert status == 0 and "kNN" not in text, text  # it has an accuracy of its own
+    assert status == 0 and re.search(r"^epoch 2/3  loss \S+  test \S+ %  kNN \S+ %  lr", text, re.MULTILINE), text
+    assert re.search(r"finished: test top-1 \S+ % \(last epoch\), in a\n$", text)  # it has an accuracy of its own
     rows = [json.loads(line) for line in Path("a/metrics.jsonl").read_text().splitlines()][:3]
     assert [("knn" in row, "linear" in row) for row in rows] == [(False, False), (True, False), (True, True)]
     assert rows[2]["knn"].keys() == rows[2]["linear"].keys() == {"0", "1", "2", "3"}

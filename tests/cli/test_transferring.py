@@ -106,7 +106,7 @@ def test_frozen_features_of_a_network_without_labels(localgrad: Localgrad, refus
     Publish().stl10(Path("stl"), count=12)
     assert localgrad("train", "digits.simclr", "--layers", 8, "--epochs", 1, "--out", "ssl")[0] == 0
     words = ("evaluate", "ssl", "--data", "stl10", "--data-root", "stl")
-    assert "kNN: expected 1 to 12 neighbours" in refused(*words)
+    assert "kNN: expected 1 to 12 neighbours" in refused(*words, "--neighbours", 20)
     status, text = localgrad(*words, "--neighbours", 3)
     assert status == 0 and "resized from (3, 96, 96) to (1, 8, 8)" in text and "12 training images of stl10" in text
     found = written("ssl/transfer-stl10.json")
@@ -153,5 +153,5 @@ WRONG = (
     (("--data", "digits", "--download", "true"), "nothing can be downloaded: leave --download out."),
     (("--raw-labels", "true", "--c", 1), "--raw-labels, --c says how another set is evaluated: give --data NAME."),
     (("--data", "stl10", "--data-root", "nowhere"), "stl10: no complete set of files under root='nowhere'"),
-    (("--data", "digits", "--neighbours", 3), "--neighbours, --temperature and --c are those of --probe true."),
+    (("--data", "digits", "--neighbours", 0), "--neighbours, --temperature and --c are those of --probe true."),
 )

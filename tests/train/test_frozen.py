@@ -108,7 +108,7 @@ def test_runs_with_labels(method: Any, units: int, tmp_path: Path) -> None:
     train(run, reporter=lines)
     row, _ = rows(tmp_path / "run")
     assert row["knn"].keys() == row["linear"].keys() == set(map(str, range(units))) and "test" in row
-    assert "kNN" not in lines.lines[0]
+    assert all(f"  {word} " in lines.lines[0] for word in ("test", "linear", "kNN"))
     assert read_run(tmp_path / "run")["conditions"]["frozen"]["samples"] == 36  # what is held out is not trained on
 
 

@@ -14,9 +14,15 @@ from localgrad.errors import LocalgradError
 
 NEIGHBOURS = 200
 TEMPERATURE = 0.07
-"""As Wu, Xiong, Yu and Lin (2018) have it, and most of self-supervised learning since; some take 20 neighbours."""
+"""As Wu, Xiong, Yu and Lin (2018) have it, and most of self-supervised learning since; some take 20 neighbours. The
+code that the thesis built on votes with temperature 0.5 (methods.md 8); the thesis itself names neither."""
 _CHUNK = 2**25
 """Cosines held at a time, 128 MiB."""
+
+
+def neighbours_of(samples: int, asked: int | None = None) -> int:
+    """How many neighbours vote: as many as were ``asked`` for, else ``NEIGHBOURS``, or all where there are fewer."""
+    return min(NEIGHBOURS, samples) if asked is None else asked
 
 
 @torch.no_grad()
@@ -29,10 +35,11 @@ def knn_scores(
     neighbours: int = NEIGHBOURS,
     temperature: float = TEMPERATURE,
 ) -> Tensor:
-    """scores_MK: every class adds up exp((s - 1) / temperature) over those of the nearest neighbours that belong to it.
+    """scores_MK: every class adds up exp((s - s_1) / temperature) over those of the nearest that belong to it.
 
-    Nearest is by cosine s; the -1 keeps the numbers in range and changes no order. A row of zeros has cosine 0 with
-    everything. Raises LocalgradError for more neighbours than training samples and for numbers out of range.
+    Nearest is by cosine s; s_1 is that of the nearest one: the difference keeps the numbers in range at any temperature
+    and changes no order. A row of zeros has cosine 0 with everything. Raises LocalgradError for more neighbours than
+    training samples and for numbers out of range.
     """
     if not 0 < temperature < math.inf:
         raise LocalgradError(f"kNN: the temperature must be above 0 and finite, got {temperature}.")
@@ -48,7 +55,7 @@ def knn_scores(
     for rows_BD in torch.split(test_MD, max(1, _CHUNK // len(train_ND))):
         cosine, place = (F.normalize(rows_BD, dim=1) @ units_DN).topk(neighbours, dim=1)
         scores_BK = torch.zeros(len(rows_BD), classes, device=test_MD.device)
-        found.append(scores_BK.scatter_add_(1, labels_N[place], ((cosine - 1) / temperature).exp()))
+        found.append(scores_BK.scatter_add_(1, labels_N[place], ((cosine - cosine[:, :1]) / temperature).exp()))
     return torch.cat(found)
 
 

@@ -73,13 +73,17 @@ class Probes:
 
 
 def block_places(net: LocalNetwork) -> list[BlockPlace]:
-    """All blocks in order, with the units that hold them. The last block has no border behind it: the head follows."""
+    """All blocks in order, with the units that hold them.
+
+    Behind the last block is the head, and a border only where a unit of its own is the head (GN-DGL's classifier).
+    """
     units = net.unit_list()
     last = len(net.backbone.blocks)
     found = []
     for index, name in enumerate(net.backbone.block_names):
         own = [unit for unit in units if unit.span.start <= index < unit.span.stop]
-        border = index + 1 < last and any(unit.span.stop == index + 1 for unit in own)
+        ends = any(unit.span.stop == index + 1 for unit in own)
+        border = ends and (index + 1 < last or any(unit.span.start == last for unit in units))
         found.append(BlockPlace(name, tuple(unit.name for unit in own), border))
     return found
 

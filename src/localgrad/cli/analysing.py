@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from localgrad.analysis.features import block_features
-from localgrad.analysis.knn import NEIGHBOURS, TEMPERATURE, knn_top1
+from localgrad.analysis.knn import NEIGHBOURS, TEMPERATURE, knn_top1, neighbours_of
 from localgrad.analysis.probe import TOLERANCE, BlockPlace, block_places, fit_probes
 from localgrad.cli.options import parse, plain_parser
 from localgrad.cli.tables import console
@@ -28,7 +28,11 @@ def probe(words: Words) -> int:
     )
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument("-o", "--output", type=Path | None, help=f"file for the figures, not RUN/{PROBE_FILE}")
-    parser.add_argument("--neighbours", type=int, default=NEIGHBOURS, help="nearest neighbours that vote")
+    parser.add_argument(
+        "--neighbours",
+        type=int | None,
+        help=f"nearest neighbours that vote; {NEIGHBOURS}, or all where there are fewer",
+    )
     parser.add_argument("--temperature", type=float, default=TEMPERATURE, help="of the votes; lower: nearer ones count")
     parser.add_argument("--c", type=float, default=1.0, help="inverse weight of the probes' L2 penalty")
     add_moved(parser)
@@ -41,8 +45,9 @@ def probe(words: Words) -> int:
     loader = split_loader(run, images, "test")
     train = block_features(net, split_loader(run, images, "train"), precision=run.precision)
     test = block_features(net, loader, precision=run.precision)
+    neighbours = neighbours_of(len(train.labels_N), values["neighbours"])
     # Before the fit, which takes longest: it refuses too many neighbours.
-    near = knn_top1(train, test, classes=classes, neighbours=values["neighbours"], temperature=values["temperature"])
+    near = knn_top1(train, test, classes=classes, neighbours=neighbours, temperature=values["temperature"])
     probes = fit_probes(train, classes=classes, c=values["c"])
     heads = evaluate(net, loader, precision=run.precision) if net.classifies else None
     places = block_places(net)
@@ -56,8 +61,8 @@ def probe(words: Words) -> int:
     out.print(
         f"Top-1 in percent, {len(test.labels_N)} test images; probes and neighbours from {len(train.labels_N)} "
         "training images, not augmented. Features: each block's mean over positions, BatchNorm frozen. probe: "
-        f"multinomial logistic regression, L2 1/(2 c N) with c={values['c']:g}; kNN: cosine, k={values['neighbours']}, "
-        f"temperature {values['temperature']:g}. Behind a block with ---- a unit ends. {_heads_line(heads)}",
+        f"multinomial logistic regression, L2 1/(2 c N) with c={values['c']:g}; kNN: cosine, k={neighbours}, "
+        f"temperature {values['temperature']:g}. ----: a border. {_heads_line(heads)}",
         markup=False,
         highlight=False,
     )
@@ -69,7 +74,7 @@ def probe(words: Words) -> int:
         "data": run.data.name,
         "samples": {"train": len(train.labels_N), "test": len(test.labels_N)},
         "c": values["c"],
-        "neighbours": values["neighbours"],
+        "neighbours": neighbours,
         "temperature": values["temperature"],
         "converged": probes.converged,
         "blocks": [

@@ -7,7 +7,7 @@ from typing import Any, Literal, final
 from jsonargparse import ArgumentParser
 
 from localgrad.analysis.features import block_features
-from localgrad.analysis.knn import NEIGHBOURS, TEMPERATURE, knn_top1
+from localgrad.analysis.knn import NEIGHBOURS, TEMPERATURE, knn_top1, neighbours_of
 from localgrad.analysis.probe import block_places, fit_probes
 from localgrad.analysis.transfer import Judged, Way, all_logits, judge, mapped_logits, raw_labels
 from localgrad.cli.options import run_from_origin
@@ -83,7 +83,7 @@ def transfer(values: Mapping[str, Any]) -> int:
         raise LocalgradError(
             "localgrad evaluate: a probe is fitted on the other set's own classes: leave --logits, --raw-labels out."
         )
-    if not probing and (values["neighbours"] or values["temperature"] or values["c"]) is not None:
+    if not probing and any(values[name] is not None for name in ("neighbours", "temperature", "c")):
         raise LocalgradError("localgrad evaluate: --neighbours, --temperature and --c are those of --probe true.")
     other = data.load()
     assert isinstance(other, ImageSet)  # all that other_data names
@@ -172,12 +172,12 @@ def _judged_row(
 
 
 def _probe(net: LocalNetwork, shown: "_Shown", values: Mapping[str, Any], other: ImageSet) -> dict[str, object]:
-    neighbours = NEIGHBOURS if values["neighbours"] is None else values["neighbours"]
     temperature = TEMPERATURE if values["temperature"] is None else values["temperature"]
     c = 1.0 if values["c"] is None else values["c"]
     classes, precision = len(other.classes), shown.run.precision
     train = block_features(net, shown.batches("train"), precision=precision)
     test = block_features(net, shown.batches("test"), precision=precision)
+    neighbours = neighbours_of(len(train.labels_N), values["neighbours"])
     # Before the fit, which takes longest: it refuses too many neighbours.
     near = knn_top1(train, test, classes=classes, neighbours=neighbours, temperature=temperature)
     probes = fit_probes(train, classes=classes, c=c)

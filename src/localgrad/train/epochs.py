@@ -239,5 +239,5 @@ def epoch_line(row: dict[str, Any], title: str) -> str:
     loss = f"  loss {sum(row['train'][last].values()):.4f}" if last in row["train"] else ""
     lr = row["lr"][last] if isinstance(row["lr"], dict) else row["lr"]
     val = f"  val {row['val']['top1']:.2f} %" if "val" in row else ""
-    test = f"  test {row['test']['top1']:.2f} %" if "test" in row else frozen_words(row)
+    test = (f"  test {row['test']['top1']:.2f} %" if "test" in row else "") + frozen_words(row)
     return f"{title}{loss}{val}{test}  lr {lr:.4g}  {row['seconds']:.1f} s"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from localgrad.analysis.features import BlockFeatures
-from localgrad.analysis.knn import NEIGHBOURS, TEMPERATURE, knn_top1
+from localgrad.analysis.knn import TEMPERATURE, knn_top1, neighbours_of
 from localgrad.analysis.probe import fit_probes
 from localgrad.train.run import Run
 
@@ -32,11 +32,6 @@ def due(every: int, epoch: int, *, last: bool) -> bool:
 def looks(run: Run, epoch: int) -> bool:
     """Whether frozen features are looked at after an epoch of a run that trains all units together."""
     return any(due(every, epoch, last=epoch + 1 >= run.epochs) for every in (run.knn_every, run.linear_every))
-
-
-def neighbours_of(samples: int) -> int:
-    """How many neighbours vote: as ``localgrad probe`` has it, all of them where there are fewer."""
-    return min(NEIGHBOURS, samples)
 
 
 def frozen_conditions(run: Run, samples: int) -> dict[str, object]:
