@@ -13,7 +13,7 @@ from localgrad.reported import Row, rows
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "choose-a-method.md"
-TIMES = "2026-11-21-step-time-2-core-cpu.md"
+TIMES = "2026-11-28-step-time-2-core-cpu.md"
 MODULES = (1, 2, 4, 8, 16)
 SOURCES = (("auglocal", "T1"), ("infopro", "T2"), ("mlaan", "T1"), ("thesis", "T3.4"))
 """The papers' main tables of ResNet-32 on CIFAR-10."""
