@@ -4,14 +4,21 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 
 from localgrad.errors import LocalgradError, RunError
 from localgrad.report import write_report
-from localgrad.reproduction import Reproduction, Request, reproduce
-from localgrad.several import RunsInterrupted
+from localgrad.reported import find_table
+from localgrad.reproduction import Entry, Reproduction, Request, figures_of, reproduce
+from localgrad.reproduction.figures import SmallTable, Training
+from localgrad.reproduction.request import read_saved
+from localgrad.reproduction.small import SmallSetting, small_run
+from localgrad.reproduction.state import Progress, State
+from localgrad.several import RunsInterrupted, place
 from localgrad.train import train
+from localgrad.train.progress import Silent
 from tests.train.conftest import Stopping, assert_same_run, rows
 
 TABLE = Request("dgl:parallel", "short", (1, 2, 3, 4), (0, 1), minutes=0.08)
@@ -165,6 +172,50 @@ def test_what_data_is_missing_is_said_for_all_rows_before_any_work(tmp_path: Pat
     assert len(refused.value.problems) == 1
     assert refused.value.problems[0].startswith("rows 1-4: cifar10: no complete set of files under root=")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_tests_on_other_data_in_the_short_budget_says_why_it_has_no_figures(tmp_path: Path) -> None:
+    request = Request("mlaan:6", "short", (1, 2, 3, 4, 5, 6), (0,), minutes=1)
+    for _ in range(2):  # the same words again
+        found = reproduce(request, tmp_path / "table")
+        assert {(entry.ours, entry.reason) for entry in found.entries} == {
+            (None, "not in the short budget: a test on stl10 needs the paper's images")
+        }
+        assert not found.warning and [path.name for path in (tmp_path / "table").iterdir() if path.is_dir()] == []
+    text = (tmp_path / "table" / "reproduction.md").read_text()
+    assert text.count("a test on stl10 needs the paper's images |") == 6
+
+
+def test_a_test_on_other_data_is_trained_then_taken_from_the_runs_folder(tmp_path: Path) -> None:
+    # What the paper's budget does, with runs that train in a second in place of the recipe's.
+    figures = figures_of(find_table("mlaan:6")[1])[:1]
+    request = Request("mlaan:6", "paper", (1,), (0,))
+    run = small_run("cifar10.backprop_resnet32", {}, SmallSetting("digits", 2, 200, 1), 0, None)
+    trainings = (Training("cifar10.backprop_resnet32", (run,), (1,)),)
+
+    def again() -> Entry:
+        placed = place({one.name: one.runs for one in trainings}, tmp_path, "test")
+        load, start, table = (0.0, 0.0, 0.0), perf_counter(), SmallTable((), {}, {})
+        state = State(
+            "mlaan:6", request, tmp_path, figures, trainings, placed, None, table, Progress(), None, load, start
+        )
+        state.restore(read_saved(tmp_path))
+        state.count()
+        state.train(Silent())
+        state.time(Silent())
+        return state.save().entries[0]
+
+    entry = again()
+    folder = tmp_path / "cifar10.backprop_resnet32-seed0"
+    assert entry.ours is None and entry.folders == (folder.name,)
+    assert entry.reason == f"trained; `localgrad evaluate {folder} --data stl10`, then the same command again"
+    written = {"kind": "localgrad transfer 1", "data": "stl10", "logits": "all", "top1": 34.5}
+    (folder / "transfer-stl10.json").write_text(json.dumps(written))
+    entry = again()
+    assert entry.ours is not None and entry.ours.values == (34.5,) and entry.gap == pytest.approx(34.5 - 35.98)
+    assert entry.ours.kind == "top-1 on the test images of stl10, last epoch"
+    (folder / "transfer-stl10.json").unlink()
+    assert again().ours is None
 
 
 def test_every_verb_can_make_the_runs_again(done: tuple[Path, Reproduction], tmp_path: Path) -> None:

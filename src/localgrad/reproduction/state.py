@@ -135,9 +135,7 @@ class State:
         known: dict[tuple[object, ...], Ours] = {}
         for figure in self.figures:
             found, number, metric = figure.found, figure.number, figure.row.metric
-            if not isinstance(found, Experiment) or found.verb == "train":
-                continue
-            if number in self.progress.ours or found.verb == "compare":
+            if not isinstance(found, Experiment) or found.verb != "cost" or number in self.progress.ours:
                 continue
             key = (metric, found.recipe, found.keywords)
             if key not in known:
@@ -183,6 +181,8 @@ class State:
                     if isinstance(one, Ours):
                         self.progress.ours[number] = one
                     else:
+                        # What the folder's document had may rest on a file that is no longer there.
+                        self.progress.ours.pop(number, None)
                         self.progress.reasons[number] = one
             if self.plan is not None and not kept:
                 self.progress.spent += perf_counter() - begun
