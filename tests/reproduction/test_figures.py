@@ -1,6 +1,7 @@
 """Figures without training: choosing rows, costs, which number of a run it is, the documents' cells."""
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,17 +75,50 @@ def test_rows_that_differ_in_the_data_share_a_small_training() -> None:
     assert len({one.name for one in small.trainings}) == 18
 
 
-def test_tests_on_other_data_are_trained_in_the_paper_budget_only(tmp_path: Path) -> None:
+def test_tests_on_other_data_are_trained_in_the_paper_budget_only() -> None:
     figures = figures_of(find_table("mlaan:6")[1])
     assert len(paper_trainings(figures, (0,), None, False)) == 6
     small = small_table(figures, SmallSetting("digits", 0, 0, 3), (0,), None)
     assert small.trainings == () and set(small.refused.values()) == {
         "not in the short budget: a test on stl10 needs the paper's images"
     }
+
+
+TRANSFER = {"kind": "localgrad transfer 1", "data": "stl10", "logits": "all", "top1": 34.5}
+
+
+@pytest.mark.parametrize("more", [{}, {"epoch": 400, "finished": True}])
+def test_top1_on_other_data_is_what_evaluate_wrote(tmp_path: Path, more: dict[str, object]) -> None:
     run = replace(run_of("cifar10.backprop_resnet32", {}), out=tmp_path)
-    assert transferred_top1(run, "stl10") is None
-    (tmp_path / "transfer-stl10.json").write_text('{"top1": 34.5}')
+    assert transferred_top1(run, "stl10") == "there is no transfer-stl10.json"
+    (tmp_path / "transfer-stl10.json").write_text(json.dumps({**TRANSFER, **more}))
     assert transferred_top1(run, "stl10") == 34.5
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ("{", r" is damaged: it is no whole JSON document"),
+        ("[" * 10**5, r" is damaged: it is no whole JSON document"),
+        ("[34.5]", r" is damaged: expected a JSON object"),
+        ("{}", r": expected kind 'localgrad transfer 1', got none"),
+        ({"kind": "localgrad probe 1"}, r": expected kind 'localgrad transfer 1', got 'localgrad probe 1'"),
+        ({"data": "svhn"}, r": expected data 'stl10', got 'svhn'"),
+        ({"logits": "mapped"}, r": expected logits 'all', got 'mapped'"),
+        ({"logits": None}, r": expected logits 'all', got None"),
+        ({"top1": None}, r": expected top1 in percent, got None"),
+        ({"top1": "34.5"}, r": expected top1 in percent, got '34.5'"),
+        ({"top1": float("nan")}, r": expected top1 in percent, got nan"),
+        ({"top1": 345}, r": expected top1 in percent, got 345"),
+        ({"epoch": 3, "finished": False}, r" is of a checkpoint before the last epoch (epoch 3)"),
+        ({"finished": None}, r" is of a checkpoint before the last epoch"),
+    ],
+)
+def test_other_documents_are_no_test_on_other_data(tmp_path: Path, document: object, reason: str) -> None:
+    text = document if isinstance(document, str) else json.dumps({**TRANSFER, **document})  # type: ignore[dict-item]
+    (tmp_path / "transfer-stl10.json").write_text(text)
+    run = replace(run_of("cifar10.backprop_resnet32", {}), out=tmp_path)
+    assert transferred_top1(run, "stl10") == f"transfer-stl10.json{reason}"
 
 
 def test_what_is_not_covered_stays_in_the_table() -> None:

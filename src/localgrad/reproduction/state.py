@@ -199,8 +199,11 @@ class State:
             assert last is not None
             if found.verb == "evaluate":
                 there = transferred_top1(run, found.data)
-                if there is None:
-                    return f"trained; `localgrad evaluate {run.out} --data {found.data}`, then the same command again"
+                if isinstance(there, str):
+                    return (
+                        f"trained, but {there}: `localgrad evaluate {run.out} --data {found.data}`, then the same "
+                        "command again"
+                    )
                 values[run.seed] = there
             elif metric.startswith(LINEAR):
                 values[run.seed] = linear_top1(run)

@@ -1,6 +1,5 @@
 """Our figure of a finished run: the accuracy that the paper's metric names."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,8 @@ from localgrad.analysis.features import BlockFeatures, block_features
 from localgrad.analysis.probe import fit_probes
 from localgrad.data import Images, Part
 from localgrad.network import LocalNetwork
+from localgrad.report.json_files import number, read_object, shown
+from localgrad.report.sides import TRANSFER_KIND
 from localgrad.train import Run
 from localgrad.train.newest import load_trained
 from localgrad.train.setup import EVAL_BATCH, EVAL_PIXELS, load_images, place
@@ -39,14 +40,33 @@ def kind_of(metric: str, figure: str, data: str = "") -> str:
     return " ".join(filter(None, [whose, f"test {rank}{error}, last epoch"]))
 
 
-def transferred_top1(run: Run, data: str) -> float | None:
-    """Top-1 on another data set, as `localgrad evaluate RUN --data` wrote it into the run's folder; None without."""
+def transferred_top1(run: Run, data: str) -> float | str:
+    """Top-1 on another data set, of all logits, as `localgrad evaluate RUN --data` wrote it into the run's folder.
+
+    Where there is no such figure: why, in words. A document that says nothing of its checkpoint is taken as the last
+    epoch's.
+    """
     assert run.out is not None
-    try:
-        found = json.loads((run.out / f"transfer-{data}.json").read_bytes())
-        return float(found["top1"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    path, problems = run.out / f"transfer-{data}.json", list[str]()
+    if not path.exists():
+        return f"there is no {path.name}"
+    found = read_object(path, problems)
+    if problems:
+        return problems[0]
+    for name, expected in (("kind", TRANSFER_KIND), ("data", data), ("logits", "all")):
+        if found.get(name) != expected:
+            return f"{path.name}: expected {name} {expected!r}, got {_said(found, name)}"
+    if found.get("finished", True) is not True:
+        epoch = f" (epoch {shown(found['epoch'])})" if "epoch" in found else ""
+        return f"{path.name} is of a checkpoint before the last epoch{epoch}"
+    top1 = number(found.get("top1"))
+    if top1 is None or not 0 <= top1 <= 100:
+        return f"{path.name}: expected top1 in percent, got {_said(found, 'top1')}"
+    return top1
+
+
+def _said(found: Mapping[str, Any], name: str) -> str:
+    return shown(found[name]) if name in found else "none"
 
 
 def linear_top1(run: Run) -> float:
