@@ -151,7 +151,7 @@ def test_memory_has_no_gap_but_a_ratio() -> None:
     entries = with_ratios([Entry(one, Ours.one(2.0 + i, "GiB live", "live")) for i, one in enumerate(figures)])
     assert [entry.gap for entry in entries] == [None, None]
     assert entries[1].ratio == (2.62 / 3.37, 1.5)
-    assert "of backpropagation's: theirs 0.78, ours 1.50" in cells(entries[1], short=True)[-1]
+    assert "of backpropagation's: theirs 0.78, ours 1.50" in cells(entries[1])[-1]
 
 
 def test_a_figure_reads_as_it_was_written() -> None:

@@ -16,7 +16,7 @@ def command_line(row: Row, found: Experiment | NotCovered) -> str:
     text = f"# {what}: {row.metric} {row.figure}"
     if isinstance(found, NotCovered):
         return f"{text}; not covered: {found.reason}"
-    extra = "".join(f"; {part}" for part in (found.figure, found.note) if part)
+    extra = "".join(f"; {part}" for part in (found.figure, found.notes) if part)
     return f"{found.command}  {text}{extra}"
 
 
@@ -30,8 +30,8 @@ def table_lines(entries: Sequence[Entry]) -> Iterator[str]:
             missing.setdefault(found.reason, []).append(row)
             continue
         by_recipe.setdefault(found.recipe, []).append((row, found))
-        if found.note:
-            notes.setdefault(found.note, []).append(found.recipe)
+        if found.notes:
+            notes.setdefault(found.notes, []).append(found.recipe)
     for recipe, own in by_recipe.items():
         yield from _recipe_lines(recipe, own)
     for note, recipes in notes.items():

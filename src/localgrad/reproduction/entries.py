@@ -62,7 +62,8 @@ def ours_from(data: Mapping[str, Any]) -> Ours:
 class Entry:
     """One figure. ``ours`` None: ``reason`` says why. ``changed`` is what is not as in the paper.
 
-    ``ratio`` are theirs and ours of memory beside backpropagation's in the same table.
+    ``how`` says what was done where the paper or the recipe's command leave a choice. ``ratio`` are theirs and ours of
+    memory beside backpropagation's in the same table.
     """
 
     figure: Figure
@@ -71,6 +72,13 @@ class Entry:
     changed: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     ratio: tuple[float, float] | None = None
+    how: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What the paper leaves open, and what was done; '' without any."""
+        own = self.figure.found.note if isinstance(self.figure.found, Experiment) else ""
+        return "; ".join(filter(None, [own, *self.how]))
 
     @property
     def gap(self) -> float | None:
@@ -96,7 +104,7 @@ class Entry:
         }
         if isinstance(found, Experiment):
             data |= {"recipe": found.recipe, "keywords": dict(found.keywords), "figure": found.figure}
-            data |= {"note": found.note} if found.note else {}
+            data |= {"note": self.note} if self.note else {}
         if self.ours is not None:
             data["ours"] = self.ours.plain()
         if self.gap is not None:
@@ -119,11 +127,6 @@ class Reproduction:
     warning: str = ""
     plan: Mapping[str, Any] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def short(self) -> bool:
-        """Whether the setting is not the paper's."""
-        return bool(self.request["budget"] == "short")
 
     def plain(self) -> dict[str, object]:
         """The content of ``reproduction.json``."""

@@ -18,7 +18,15 @@ from localgrad.reproduction.measuring import overhead
 from localgrad.reproduction.plans import Plan
 from localgrad.reproduction.request import Request
 from localgrad.reproduction.small import small_run
-from localgrad.reproduction.values import LINEAR, accuracy, kind_of, linear_top1, transferred_top1
+from localgrad.reproduction.values import (
+    LINEAR,
+    accuracy,
+    departures,
+    how,
+    kind_of,
+    linear_top1,
+    transferred_top1,
+)
 from localgrad.reproduction.writing import save
 from localgrad.several import folder_name, train_all
 from localgrad.train import Result, Run
@@ -31,6 +39,11 @@ REPEATS = 10
 WARNING = (
     "NOT THE PAPER'S SETTING: short budget, small networks on small data for few epochs. Where a row says so, its gap "
     "means no more than a direction."
+)
+
+DEPARTED = (
+    "NOT THE PAPER'S SETTING in every row: the recipes as recorded, but where a gap is in brackets the conditions "
+    "say what is not as in the paper, and the gap means no more than a direction."
 )
 
 
@@ -86,7 +99,7 @@ class State:
             PAPERS[self.name.partition(":")[0]],
             self.request.facts(),
             with_ratios(entries),
-            WARNING if any(entry.changed for entry in entries) else "",
+            "" if not any(entry.changed for entry in entries) else WARNING if self.plan is not None else DEPARTED,
             {} if self.plan is None else self.plan.plain(),
             said,
         )
@@ -106,9 +119,13 @@ class State:
             changed = self.plan.words
         if self.plan is not None and training is not None and self._datasets(training) > 1:
             changed = (*changed, f"one training for rows {ranges(training.numbers)}")
+        said: tuple[str, ...] = ()
+        if training is not None:
+            changed = (*changed, *departures(training.runs[0]))
+            said = how(figure.row.metric, training.runs[0])
         ours = self.progress.ours.get(number)
         reason = "" if ours is not None else self.progress.reasons.get(number, "not reached yet")
-        return Entry(figure, ours, reason, changed, folders)
+        return Entry(figure, ours, reason, changed, folders, how=said)
 
     def _datasets(self, training: Training) -> int:
         """On how many data sets the paper has the rows of one small training."""
@@ -206,13 +223,13 @@ class State:
                     )
                 values[run.seed] = there
             elif metric.startswith(LINEAR):
-                values[run.seed] = linear_top1(run)
+                values[run.seed] = linear_top1(run, last)
             else:
                 try:
                     values[run.seed] = accuracy(metric, found.figure, last["test"])
                 except KeyError as error:
                     return f"this run has no such figure ({error.args[0]})"
-        return Ours.over(values, "%", kind_of(metric, found.figure, found.data))
+        return Ours.over(values, "%", kind_of(metric, found.figure, found.data, fitted=run.linear_every > 0))
 
     def time(self, reporter: Reporter) -> None:
         """Overheads in time beside backpropagation, of steps that take turns."""

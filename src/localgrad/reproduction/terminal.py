@@ -22,7 +22,7 @@ def table(found: Reproduction) -> RenderableType:
     grid.add_column("conditions", overflow="fold", ratio=4)
     common = shared(found)
     for entry in found.entries:
-        words = list(cells(entry, short=found.short, common=common))
+        words = list(cells(entry, common))
         if len(metrics) == 1:
             del words[2]
         grid.add_row(*(Text(word) for word in words))

@@ -6,14 +6,20 @@ from typing import Any
 from localgrad.analysis.features import BlockFeatures, block_features
 from localgrad.analysis.probe import fit_probes
 from localgrad.data import Images, Part
+from localgrad.methods import DGSSL, Running
 from localgrad.network import LocalNetwork
 from localgrad.report.json_files import number, read_object, shown
 from localgrad.report.sides import TRANSFER_KIND
 from localgrad.train import Run
+from localgrad.train.frozen import LINEAR as FITTED
+from localgrad.train.frozen import final_features
 from localgrad.train.newest import load_trained
 from localgrad.train.setup import EVAL_BATCH, EVAL_PIXELS, load_images, place
 
 LINEAR = "linear_probe"
+
+UNCALIBRATED = "thresholds: running quantiles, not calibrated on a pretrained SimCLR"
+"""What a run of DGSSL-LLM without a calibration has in place of the thesis' thresholds."""
 
 
 def accuracy(metric: str, figure: str, test: Mapping[str, Any]) -> float:
@@ -27,8 +33,10 @@ def accuracy(metric: str, figure: str, test: Mapping[str, Any]) -> float:
     return 100.0 - float(found) if "error" in metric else float(found)
 
 
-def kind_of(metric: str, figure: str, data: str = "") -> str:
-    """What an accuracy of ours is, in words."""
+def kind_of(metric: str, figure: str, data: str = "", *, fitted: bool = False) -> str:
+    """What an accuracy of ours is, in words; ``fitted``: the run itself fitted linear classifiers."""
+    if metric.startswith(LINEAR) and fitted:
+        return "test top-1 of a linear classifier on the frozen features of the last unit, last epoch's `linear`"
     if metric.startswith(LINEAR):
         return "test top-1 of a linear classifier on the frozen features of the last block"
     if data:
@@ -38,6 +46,33 @@ def kind_of(metric: str, figure: str, data: str = "") -> str:
     rank = "top-5" if metric.startswith("top5") else "top-1"
     error = " error" if "error" in metric else ""
     return " ".join(filter(None, [whose, f"test {rank}{error}, last epoch"]))
+
+
+def departures(run: Run) -> tuple[str, ...]:
+    """What even the recipe as recorded has not as the paper, unless a person adds it."""
+    selection = run.method.selection if isinstance(run.method, DGSSL) else None
+    return (UNCALIBRATED,) if selection is not None and isinstance(selection.thresholds, Running) else ()
+
+
+def how(metric: str, run: Run) -> tuple[str, ...]:
+    """Sentences about a run of a figure: where a linear classifier's figure is from, and what the thresholds are."""
+    said = []
+    if metric.startswith(LINEAR):
+        said.append(
+            "the figure is a linear classifier's on the trained features, "
+            + (
+                "`linear` of the last epoch's row"
+                if run.linear_every
+                else "fitted by `localgrad reproduce` when the run is finished: these runs fit none, so that their "
+                "rows have no `linear`"
+            )
+        )
+    if departures(run):
+        said.append(
+            "thresholds are running quantiles of each module's own similarities: `localgrad reproduce` takes no "
+            "calibration; the thesis' are read from a pretrained SimCLR"
+        )
+    return tuple(said)
 
 
 def transferred_top1(run: Run, data: str) -> float | str:
@@ -69,8 +104,14 @@ def _said(found: Mapping[str, Any], name: str) -> str:
     return shown(found[name]) if name in found else "none"
 
 
-def linear_top1(run: Run) -> float:
-    """Test top-1 of a linear probe on the last block of a finished run, in its folder ``run.out``."""
+def linear_top1(run: Run, last: dict[str, Any]) -> float:
+    """Test top-1 of a linear classifier on frozen features: what the run's ``last`` row has, else fitted now.
+
+    Then on the last block of the finished run in its folder ``run.out``.
+    """
+    there = final_features(last, FITTED)
+    if there is not None:
+        return there
     assert run.out is not None
     net = place(load_trained(run, run.out), run, run.torch_device())
     return probe_last(net, run, load_images(run))

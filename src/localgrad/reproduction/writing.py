@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from localgrad.reproduction.entries import FILE, Entry, Reproduction
+from localgrad.reproduction.values import UNCALIBRATED
 from localgrad.train.record import write_atomic
 
 MARKDOWN = "reproduction.md"
@@ -24,22 +25,28 @@ def title(found: Reproduction) -> str:
 def common_line(found: Reproduction) -> str:
     """What ``shared`` finds as a sentence; '' when there is nothing."""
     common = shared(found)
-    whose = ", the paper's in brackets" if any(entry.changed for entry in found.entries) else ""
+    scaled = any(part in entry.changed for entry in found.entries for part in common)
+    whose = ", the paper's in brackets" if scaled else ""
     return f"All rows{whose}: {'; '.join(common)}." if common else ""
 
 
 def shared(found: Reproduction) -> tuple[str, ...]:
-    """What all rows that have a figure of ours have in common of their conditions: said once, above the table."""
+    """What all rows that have a figure of ours have in common of their conditions: said once, above the table.
+
+    That thresholds are not the paper's stands in every row.
+    """
     lists = [parts_of(entry) for entry in found.entries if entry.ours is not None]
-    return tuple(part for part in lists[0] if all(part in other for other in lists)) if len(lists) > 1 else ()
+    if len(lists) < 2:
+        return ()
+    return tuple(part for part in lists[0] if part != UNCALIBRATED and all(part in other for other in lists))
 
 
-def cells(entry: Entry, *, short: bool, common: Sequence[str] = ()) -> tuple[str, ...]:
+def cells(entry: Entry, common: Sequence[str] = ()) -> tuple[str, ...]:
     """Number, row, metric, theirs, ours, n, gap, conditions without the ``common`` ones, as text."""
     row, ours = entry.figure.row, entry.ours
     gap = entry.gap
     shown = "" if gap is None else f"{gap:+.2f}"
-    if shown and short and entry.changed:
+    if shown and entry.changed:
         shown = f"({shown})"
     return (
         str(entry.figure.number),
@@ -63,7 +70,8 @@ def conditions_of(entry: Entry, common: Sequence[str] = ()) -> str:
 def parts_of(entry: Entry) -> list[str]:
     """The conditions one by one."""
     assert entry.ours is not None
-    parts = [*(entry.changed or ("the paper's network and batch",)), entry.ours.kind]
+    own = () if set(entry.changed) - {UNCALIBRATED} else ("the paper's network and batch",)
+    parts = [*own, *entry.changed, entry.ours.kind]
     if entry.ratio is not None:
         parts.append(f"of backpropagation's: theirs {entry.ratio[0]:.2f}, ours {entry.ratio[1]:.2f}")
     return parts
@@ -96,8 +104,8 @@ def markdown(found: Reproduction) -> str:
     if common:
         lines += [common_line(found), ""]
     lines += [_line(heads), _line(["---"] * len(heads))]
-    lines += [_line(cells(entry, short=found.short, common=common)) for entry in found.entries]
-    notes = dict.fromkeys(note for entry in found.entries if (note := getattr(entry.figure.found, "note", "")))
+    lines += [_line(cells(entry, common)) for entry in found.entries]
+    notes = dict.fromkeys(note for entry in found.entries if (note := entry.note))
     lines += ["", *(f"- {line}" for line in legend(found)), *(f"- note: {note}" for note in notes)]
     if found.plan and found.plan["seconds"]:
         setting = found.plan["setting"]

@@ -20,9 +20,10 @@ class Experiment:
 
     The figure is the network's test accuracy after the last epoch, ``top1`` or ``top5``, or 100 minus it; ``figure``
     names another one of the last epoch's ``test`` in metrics.jsonl: "ensemble.layerwise", "ensemble.last" (the heads of
-    the last module), "units.0" (the own head of unit 0). ``note`` says where the paper leaves
-    something open, and what is taken. ``data`` is the other set on which the trained network is tested
-    (``localgrad evaluate RUN --data``): the figure is then ``top1`` of ``transfer-DATA.json``.
+    the last module), "units.0" (the own head of unit 0). ``note`` says where the paper leaves something open, and what
+    is taken; ``usage`` where the command leaves the figure, and what else it needs. ``data`` is the other set on which
+    the trained network is tested (``localgrad evaluate RUN --data``): the figure is then ``top1`` of
+    ``transfer-DATA.json``.
     """
 
     recipe: str
@@ -31,6 +32,12 @@ class Experiment:
     note: str = ""
     verb: Verb = "train"
     data: str = ""
+    usage: str = ""
+
+    @property
+    def notes(self) -> str:
+        """What a reader of the command has to know."""
+        return "; ".join(filter(None, [self.usage, self.note]))
 
     @property
     def command(self) -> str:
