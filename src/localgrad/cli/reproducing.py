@@ -35,7 +35,9 @@ def reproduce(words: Words) -> int:
     parser.add_argument("table", type=str, help="PAPER:TABLE, such as auglocal:1")
     parser.add_argument("--budget", type=Literal["short", "paper"], default="short", help="small, or as recorded")
     parser.add_argument("--out", type=Path | None, help="folder; runs/reproduce/TABLE-BUDGET by default")
-    parser.add_argument("--data_root", type=Path | None, help="folder of the data; short: of CIFAR-10, else the digits")
+    parser.add_argument(
+        "--data_root", type=Path | None, help="folder of the data; short: of CIFAR-10; without it: digits"
+    )
     parser.add_argument("--download", type=bool, default=False, help="paper: let torchvision fetch what it can")
     parser.add_argument("--seeds", type=str | None, help="such as 0,1,2; short: 0, paper: 0,1,2 by default")
     parser.add_argument("--rows", type=str | None, help="numbers and words of rows, such as 1,4-6,AugLocal d=2")

@@ -36,7 +36,6 @@ class Plan:
     steps: Mapping[str, float]
     total: float
     refused: Mapping[str, str]
-    notes: tuple[str, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -45,7 +44,7 @@ class Plan:
 
     def plain(self) -> dict[str, Any]:
         """As JSON data."""
-        return asdict(self) | {"notes": list(self.notes)}
+        return asdict(self)
 
 
 def plan_from(data: Mapping[str, Any] | None) -> Plan | None:
@@ -59,7 +58,6 @@ def plan_from(data: Mapping[str, Any] | None) -> Plan | None:
             dict(data["steps"]),
             float(data["total"]),
             dict(data["refused"]),
-            tuple(data["notes"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise LocalgradError(
@@ -67,22 +65,20 @@ def plan_from(data: Mapping[str, Any] | None) -> Plan | None:
         ) from error
 
 
-def make_plan(figures: Sequence[Figure], request: Request, start: float, reporter: Reporter) -> Plan:
-    """Measure and choose. ``start`` is when the time began to run.
-
-    Raises RunError for data that cannot be read: nothing was trained.
-    """
-    kind, notes = found_data(request.data_root), list[str]()
-    if request.data_root is not None and kind == "digits":
-        notes.append(f"no CIFAR-10 under {request.data_root}: the digits instead")
-        reporter.line(notes[0])
-    candidates = DIGITS if kind == "digits" else CIFAR
+def check_data(request: Request) -> None:
+    """Raise RunError for data that is not there or cannot be read."""
     try:
-        problems = list(small_data(SmallSetting(kind, 0, 0, 1), request.data_root).problems())
+        problems = list(small_data(SmallSetting(found_data(request.data_root), 0, 0, 1), request.data_root).problems())
     except DataError as error:
         problems = [str(error)]
     if problems:
         raise RunError(problems)
+
+
+def make_plan(figures: Sequence[Figure], request: Request, start: float, reporter: Reporter) -> Plan:
+    """Measure and choose. ``start`` is when the time began to run; ``check_data`` was asked before."""
+    kind = found_data(request.data_root)
+    candidates = DIGITS if kind == "digits" else CIFAR
     measured = candidates[0]
     walks, refused = _measured(figures, kind, measured, request, reporter)
     chosen, epochs = choose(walks, measured, candidates, left(request, start))
@@ -102,7 +98,6 @@ def make_plan(figures: Sequence[Figure], request: Request, start: float, reporte
         {name: walk.pace.step for name, walk in walks.items()},
         total,
         refused,
-        tuple(notes),
     )
     if not walks:
         return plan

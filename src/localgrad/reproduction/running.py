@@ -22,7 +22,7 @@ from localgrad.reproduction.figures import (
     ranges,
     small_table,
 )
-from localgrad.reproduction.plans import make_plan, plan_from
+from localgrad.reproduction.plans import check_data, make_plan, plan_from
 from localgrad.reproduction.request import Request, check_request, read_saved
 from localgrad.reproduction.state import Progress, State
 from localgrad.several import check_saved, place
@@ -38,6 +38,8 @@ def reproduce(request: Request, folder: Path, reporter: Reporter | None = None) 
     """
     reporter, start, load = reporter or Silent(), perf_counter(), os.getloadavg()
     name, rows = find_table(request.table)
+    if request.budget == "short":
+        check_data(request)
     figures = [figure for figure in figures_of(rows) if figure.number in request.numbers]
     saved = read_saved(folder)
     if saved is not None:

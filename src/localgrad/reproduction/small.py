@@ -8,7 +8,7 @@ from typing import Literal, final, get_args
 
 from localgrad.data import CIFAR10, Data, Digits, ImageFolder, Prefix
 from localgrad.data.cifar import AUGMENT, MEAN, STD
-from localgrad.errors import LocalgradError, nearest
+from localgrad.errors import LocalgradError, RunError, nearest
 from localgrad.facts import plain
 from localgrad.recipes.experiments import run_of
 from localgrad.reproduction.shrinking import Small, shrink
@@ -94,14 +94,34 @@ def small_data(setting: SmallSetting, data_root: Path | None) -> Data:
 
 
 def found_data(data_root: Path | None) -> SmallData:
-    """CIFAR-10 where it lies under ``data_root``, published or as an image folder of its classes, else the digits."""
+    """The digits without a ``data_root``, else CIFAR-10 there: published, or as an image folder of its classes.
+
+    Raises RunError where it is neither.
+    """
     if data_root is None:
         return "digits"
-    if not CIFAR10(data_root).problems():
+    leave = "Leave --data-root out to train on scikit-learn's digits."
+    if not data_root.is_dir():
+        what = "is no folder" if data_root.exists() else "does not exist"
+        raise RunError([f"--data-root {data_root} {what}: expected a folder with CIFAR-10. {leave}"])
+    problems = list(CIFAR10(data_root).problems())
+    if not problems:
         return "cifar10"
     train = data_root / "train"
-    classes = {path.name for path in train.iterdir() if path.is_dir()} if train.is_dir() else set()
-    return "cifar10-folder" if classes == CLASSES else "digits"
+    try:
+        classes = {path.name for path in train.iterdir() if path.is_dir()} if train.is_dir() else set()
+    except OSError as error:
+        raise RunError([f"--data-root: {train} cannot be read: {error.strerror or error}. {leave}"]) from error
+    if classes == CLASSES:
+        return "cifar10-folder"
+    got = f"train/ there has {len(classes)} folders" if train.is_dir() else "there is no train/"
+    raise RunError(
+        [
+            f"--data-root {data_root} has no CIFAR-10.\n{problems[0]}\nOr an image folder train/, test/ of its ten "
+            f"classes ({', '.join(sorted(CLASSES))}): {got}. {leave} "
+            "--download is of --budget paper only."
+        ]
+    )
 
 
 def _listed(value: object) -> object:

@@ -113,7 +113,6 @@ def markdown(found: Reproduction) -> str:
         lines += [
             f"- plan: {setting['data']}, {images} training images, {setting['epochs']} epochs, networks of level "
             f"{setting['level']}; estimated {found.plan['total'] / 60:.1f} minutes",
-            *(f"- {note}" for note in found.plan["notes"]),
         ]
     lines += ["", "Conditions:", "", *(f"- {name}: {_text(value)}" for name, value in found.conditions.items()), ""]
     return "\n".join(lines)
