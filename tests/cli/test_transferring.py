@@ -44,7 +44,8 @@ def test_cifar10_to_stl10(published: Localgrad) -> None:
     assert status == 0 and text.endswith("wrote c/transfer-stl10.json\n"), text
     plain = " ".join(text.split())
     assert (
-        "trained on cifar10, tested on stl10 without training the network Images: resized from (3, 96, 96) to " in plain
+        "trained on cifar10, tested on stl10 without training the network Checkpoint: after epoch 1 of 1, seed 0, "
+        "float32. Images: resized from (3, 96, 96) to " in plain
     )
     assert "normalised as cifar10 (mean 0.4914, 0.4824, 0.4467; std 0.2471, 0.2435, 0.2616)." in plain
     found = written("c/transfer-stl10.json")

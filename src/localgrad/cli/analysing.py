@@ -12,7 +12,7 @@ from localgrad.analysis.knn import NEIGHBOURS, TEMPERATURE, knn_top1, neighbours
 from localgrad.analysis.probe import TOLERANCE, BlockPlace, block_places, fit_probes
 from localgrad.cli.options import parse, plain_parser
 from localgrad.cli.tables import console
-from localgrad.cli.trained import add_moved, run_of, split_loader, trained_network, write_document
+from localgrad.cli.trained import add_moved, run_of, split_loader, trained_standing, write_document
 from localgrad.network import LocalNetwork
 from localgrad.train import Evaluation, evaluate
 from localgrad.train.record import PROBE_FILE, conditions
@@ -41,7 +41,7 @@ def probe(words: Words) -> int:
     run = run_of(folder, values)
     images = load_images(run)
     classes = len(images.classes)
-    net = trained_network(run, folder)
+    net, standing = trained_standing(run, folder)
     loader = split_loader(run, images, "test")
     train = block_features(net, split_loader(run, images, "train"), precision=run.precision)
     test = block_features(net, loader, precision=run.precision)
@@ -57,6 +57,8 @@ def probe(words: Words) -> int:
     }
     out = console()
     out.print(f"{folder}: {run.backbone.name} on {run.data.name}", markup=False, highlight=False)
+    for line in standing.lines("probe"):
+        out.print(line, markup=False, highlight=False)
     out.print(_table(places, figures, _ends(net, heads)))
     out.print(
         f"Top-1 in percent, {len(test.labels_N)} test images; probes and neighbours from {len(train.labels_N)} "
@@ -72,6 +74,7 @@ def probe(words: Words) -> int:
         "kind": "localgrad probe 1",
         "run": str(folder),
         "data": run.data.name,
+        "checkpoint": standing.row(),
         "samples": {"train": len(train.labels_N), "test": len(test.labels_N)},
         "c": values["c"],
         "neighbours": neighbours,

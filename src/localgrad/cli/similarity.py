@@ -17,7 +17,7 @@ from localgrad.analysis.probe import BlockPlace, block_places
 from localgrad.cli.map_sheet import method_words
 from localgrad.cli.options import parse, plain_parser
 from localgrad.cli.tables import console
-from localgrad.cli.trained import add_moved, run_of, split_loader, trained_network, write_document
+from localgrad.cli.trained import add_moved, run_of, split_loader, trained_standing, write_document
 from localgrad.data.first_images import FirstImages
 from localgrad.errors import LocalgradError, RunError
 from localgrad.report.cka_matrix import CkaMatrix
@@ -25,6 +25,7 @@ from localgrad.report.figure_file import drawing, format_problems, write_figure
 from localgrad.train import Run
 from localgrad.train.record import conditions
 from localgrad.train.setup import load_images
+from localgrad.train.standing import Standing
 from localgrad.version import VERSION
 
 Words = Sequence[str]
@@ -44,6 +45,7 @@ class Side:
     folder: Path
     places: tuple[BlockPlace, ...]
     features: BlockFeatures
+    standing: Standing
 
     @property
     def borders(self) -> tuple[bool, ...]:
@@ -114,7 +116,7 @@ def _problems(runs: Sequence[Run], folders: Sequence[Path], values: Mapping[str,
 
 
 def _side(run: Run, folder: Path, values: Mapping[str, Any]) -> Side:
-    images, net = load_images(run), trained_network(run, folder)
+    images, (net, standing) = load_images(run), trained_standing(run, folder)
     loader = split_loader(run, images, "test")
     count = min(len(loader.split), values["images"] or len(loader.split))
     flat = values["features"] == "flat"
@@ -130,7 +132,7 @@ def _side(run: Run, folder: Path, values: Mapping[str, Any]) -> Side:
             )
     first = FirstImages(loader, count)
     features = block_features(net, first, describe=_flat if flat else None, precision=run.precision)
-    return Side(run, folder, tuple(block_places(net)), features)
+    return Side(run, folder, tuple(block_places(net)), features, standing)
 
 
 def _flat(h: Tensor) -> Tensor:
@@ -144,6 +146,7 @@ def _document(found: BlockSimilarity, sides: Sequence[Side], values: Mapping[str
         "names": [side.folder.resolve().name for side in sides],
         "methods": [method_words(side.run.method) for side in sides],
         "backbones": [side.run.backbone.name for side in sides],
+        "checkpoints": [side.standing.row() for side in sides],
         "data": sides[0].run.data.name,
         "split": "test",
         "features": TOLD[values["features"]],
@@ -205,6 +208,9 @@ def _print(found: BlockSimilarity, sides: Sequence[Side], values: Mapping[str, A
         table.add_row("mean", *(f"{sum(column) / len(pairs):.4f}" for column in zip(*pairs, strict=True)))
     out = console()
     out.print(title, markup=False, highlight=False)
+    for side in sides:
+        for line in side.standing.lines("comparison"):
+            out.print(f"{side.folder}: {line}", markup=False, highlight=False)
     out.print(table)
     for folder, own, other in ((folders[0], found.first, found.second), (folders[1], found.second, found.first)):
         lonely = [name for name in own if name not in other]

@@ -16,6 +16,7 @@ from localgrad.train import Run
 from localgrad.train.newest import load_trained
 from localgrad.train.record import read_run, write_atomic
 from localgrad.train.setup import evaluation_loader, place
+from localgrad.train.standing import Standing, load_standing
 
 
 def add_moved(parser: ArgumentParser) -> None:
@@ -39,6 +40,12 @@ def run_of(folder: Path, values: Mapping[str, Any]) -> Run:
 def trained_network(run: Run, folder: Path) -> LocalNetwork:
     """The network of a run's newest checkpoint, on its device. Raises LocalgradError when there is none."""
     return place(load_trained(run, folder), run, run.torch_device())
+
+
+def trained_standing(run: Run, folder: Path) -> tuple[LocalNetwork, Standing]:
+    """The same, and of which moment of the run the weights are."""
+    net, standing = load_standing(run, folder)
+    return place(net, run, run.torch_device()), standing
 
 
 def split_loader(

@@ -10,11 +10,12 @@ from rich.text import Text
 
 from localgrad.cli.tables import console
 from localgrad.network import LocalNetwork
+from localgrad.train.standing import Standing
 
 Document = Mapping[str, Any]
 
 
-def print_judged(folder: Path, document: Document, net: LocalNetwork) -> None:
+def print_judged(folder: Path, document: Document, standing: Standing, net: LocalNetwork) -> None:
     """Accuracies of the network, of the ensembles and of every unit's own head."""
     classes = document["classes"]
     known = len(classes["mapped"]) + len(classes["only_trained_on"])
@@ -35,7 +36,7 @@ def print_judged(folder: Path, document: Document, net: LocalNetwork) -> None:
             rows[f"unit {index} {unit.name}"] = [own["units"][str(index)] for own in ways.values()]
     for name, values in rows.items():
         table.add_row(Text(name), *(f"{value:.2f}" for value in values))
-    lines = _head(folder, document)
+    lines = _head(folder, document, standing)
     renamed = [f"{own} = {other}" for own, other in classes["mapped"] if own != other]
     lines.append(
         f"Classes: {len(classes['mapped'])} in both sets{_listed(' (', renamed, ')')}; only in "
@@ -59,7 +60,7 @@ def print_judged(folder: Path, document: Document, net: LocalNetwork) -> None:
     _print([" ".join(legend)])
 
 
-def print_probed(folder: Path, document: Document) -> None:
+def print_probed(folder: Path, document: Document, standing: Standing) -> None:
     """Linear probes and kNN of every block, fitted on the other set."""
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("block", "unit", "border"):
@@ -74,7 +75,7 @@ def print_probed(folder: Path, document: Document) -> None:
             *(f"{one[key]:.2f}" for key in ("train", "test", "knn")),
         )
     fit = document["probe"]
-    _print(_head(folder, document))
+    _print(_head(folder, document, standing))
     console().print(table)
     lines = [
         f"Top-1 in percent of {document['data']}'s {len(document['classes'])} own classes, {fit['samples']['test']} "
@@ -87,7 +88,7 @@ def print_probed(folder: Path, document: Document) -> None:
     _print(lines)
 
 
-def _head(folder: Path, document: Document) -> list[str]:
+def _head(folder: Path, document: Document, standing: Standing) -> list[str]:
     images = document["images"]
     has, reads = (tuple(images[key]) for key in ("from", "to"))
     size = f"resized from {has} to {reads} (bilinear, antialiased), " if has != reads else ""
@@ -95,6 +96,7 @@ def _head(folder: Path, document: Document) -> list[str]:
     return [
         f"{folder}: {document['network']}, trained on {document['trained_on']}, tested on {document['data']} without "
         "training the network",
+        *standing.lines("evaluation"),
         f"Images: {size}normalised as {document['trained_on']} (mean {mean}; std {std}).",
     ]
 

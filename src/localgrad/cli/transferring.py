@@ -18,9 +18,9 @@ from localgrad.errors import LocalgradError, RunError
 from localgrad.heap import keep_freed_memory
 from localgrad.network import LocalNetwork
 from localgrad.train import Run
-from localgrad.train.newest import load_trained
 from localgrad.train.record import conditions, read_run, write_json
 from localgrad.train.setup import EVAL_BATCH, EVAL_PIXELS, place
+from localgrad.train.standing import load_standing
 
 KIND = "localgrad transfer 1"
 OWN = ("logits", "raw_labels", "probe", "neighbours", "temperature", "c", "download", "own_data_root")
@@ -89,13 +89,17 @@ def transfer(values: Mapping[str, Any]) -> int:
     assert isinstance(other, ImageSet)  # all that other_data names
     classes = None if probing else _match(run, like, other)
     ways = {} if classes is None else _ways(classes, values)
-    net = place(load_trained(run, folder), run, run.torch_device())
+    net, standing = load_standing(run, folder)
+    net = place(net, run, run.torch_device())
     shown = _Shown(run, fitted(other, like))
     common = {
         "kind": KIND,
         "run": str(folder),
         "network": run.backbone.name,
         "trained_on": like.name,
+        "epoch": standing.epoch,
+        "finished": standing.finished,
+        "checkpoint": standing.row(),
         "data": values["data"],
         "root": getattr(data, "root", None),
         "images": {"from": list(other.image), "to": list(like.image), "mean": list(like.mean), "std": list(like.std)},
@@ -107,9 +111,9 @@ def transfer(values: Mapping[str, Any]) -> int:
         found = _judged_row(classes, judged, values, other)
     document = {**common, **found, "conditions": conditions(run.torch_device())}
     if classes is None:
-        print_probed(folder, document)
+        print_probed(folder, document, standing)
     else:
-        print_judged(folder, document, net)
+        print_judged(folder, document, standing, net)
     path = folder / file_name(values["data"], data)
     write_json(path, document, "the figures")
     print(f"wrote {path}")

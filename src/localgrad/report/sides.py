@@ -7,6 +7,7 @@ from typing import Any, TypeVar, final
 
 from localgrad.report.json_files import WRONG, finite, listed, mapping, matrix, number, read_object, text, texts, whole
 from localgrad.report.planned import PLAN_FILE, Planned, plan_of
+from localgrad.report.standing import Checkpoint, checkpoint_of
 
 PROBE_FILE, COST_FILE, AUDIT_FILE, MAPS_FILE = "probe.json", "cost.json", "audit.json", "maps.png"
 PROBE_KIND, COST_KIND, AUDIT_KIND = "localgrad probe 1", "localgrad cost 1", "localgrad audit 1"
@@ -40,6 +41,7 @@ class Probe:
     train_images: int
     test_images: int
     conditions: Conditions
+    checkpoint: Checkpoint | None = None
 
 
 @final
@@ -110,6 +112,7 @@ class Similarity:
     samples: int
     minibatch: int
     conditions: Conditions
+    checkpoints: tuple[Checkpoint | None, Checkpoint | None] = (None, None)
 
 
 @final
@@ -128,6 +131,7 @@ class Transfer:
     knn: float | None
     mapped: int | None
     conditions: Conditions
+    checkpoint: Checkpoint | None = None
 
 
 @final
@@ -202,8 +206,9 @@ def _probe(data: Mapping[str, Any]) -> Probe:
         raise ValueError("no blocks")
     samples = data["samples"]
     return Probe(
-        blocks, text(data["data"]), whole(samples["train"]), whole(samples["test"]), mapping(data.get("conditions"))
-    )
+        blocks, text(data["data"]), whole(samples["train"]), whole(samples["test"]), mapping(data.get("conditions")),
+        checkpoint_of(data.get("checkpoint")),
+    )  # fmt: skip
 
 
 def _cost(data: Mapping[str, Any]) -> Cost:
@@ -261,6 +266,7 @@ def _similarity(source: Path) -> Callable[[Mapping[str, Any]], Similarity]:
     def make(data: Mapping[str, Any]) -> Similarity:
         first, second = (texts(names) for names in data["blocks"])
         own, other = texts(data["runs"])
+        of_first, of_second = map(checkpoint_of, listed(data.get("checkpoints", [None, None])))
         if not first or not second:
             raise ValueError("no blocks")
         return Similarity(
@@ -274,6 +280,7 @@ def _similarity(source: Path) -> Callable[[Mapping[str, Any]], Similarity]:
             samples=whole(data["samples"]),
             minibatch=whole(data["minibatch"]),
             conditions=mapping(data.get("conditions")),
+            checkpoints=(of_first, of_second),
         )
 
     return make
@@ -293,6 +300,7 @@ def _transfer(data: Mapping[str, Any]) -> Transfer:
         knn=last(data.get("knn")),
         mapped=len(listed(data["classes"]["mapped"])) if "mapped" in mapping(data.get("classes")) else None,
         conditions=mapping(data.get("conditions")),
+        checkpoint=checkpoint_of(data.get("checkpoint")),
     )
     if found.top1 is None and found.linear is None and found.knn is None:
         raise ValueError("no accuracy")

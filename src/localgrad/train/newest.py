@@ -139,11 +139,16 @@ def load_trained(run: Run, folder: Path) -> LocalNetwork:
 
     Raises LocalgradError when there is none or it does not fit.
     """
+    return load_with_progress(run, folder)[0]
+
+
+def load_with_progress(run: Run, folder: Path) -> tuple[LocalNetwork, Progress]:
+    """The same, and where the run stood when that checkpoint was written."""
     header, tensors, path = read_newest(folder)
     check_facts(header["facts"], plain(run.facts()), path)
     net = run.network()
     load_weights(net, weights_in(tensors), str(path))
-    return net
+    return net, Progress(**header["progress"])
 
 
 def forget_older(folder: Path, rank: int, keep_from_step: int) -> None:

@@ -8,6 +8,7 @@ from localgrad.report.drawing.lines import Lines
 from localgrad.report.groups import Group
 from localgrad.report.read import Epoch
 from localgrad.report.sections.section import Section, labels_of, over_seeds
+from localgrad.report.standing import standing_note
 
 
 def depth(groups: Sequence[Group]) -> Section | None:
@@ -28,6 +29,12 @@ def depth(groups: Sequence[Group]) -> Section | None:
             f"Probes: {probe.data}, fitted on {probe.train_images} training images, top-1 of {probe.test_images} test "
             f"images; frozen features, mean over positions. {counts}."
         )
+        notes += [
+            note
+            for group in probed
+            for run, own in group.probed
+            if (note := standing_note(f"{run.folder.name}: probe", own.checkpoint, run.last and run.last.number))
+        ]
     return Section("Accuracy over depth", tuple(drawings), tuple(notes), tuple(shown))
 
 

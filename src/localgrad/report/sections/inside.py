@@ -1,6 +1,7 @@
 """What happens inside: similarity of blocks, memory over a step, reach of losses."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from localgrad.report.drawing.canvas import Drawing
 from localgrad.report.drawing.heat import Heat, Reach
@@ -10,19 +11,23 @@ from localgrad.report.markup import Markup, element
 from localgrad.report.read import FileRecord, Record
 from localgrad.report.sections.section import Section, labels_of
 from localgrad.report.sides import Audit, Similarity
+from localgrad.report.standing import standing_note
 from localgrad.report.style import shorten
 from localgrad.report.words import mib, short_list
 
 
 def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | None:
     """A heat map for every file of similarities that was found or given."""
-    found: list[tuple[Similarity, int]] = []
+    found: list[tuple[Similarity, int, int | None]] = []
+    at = {run.folder.resolve(): run.last.number for group in groups for run in group.runs if run.last is not None}
     for group in groups:
-        found += [(one, group.index) for run in group.runs for one in run.sides.similarities]
-    found += [(r.similarity, 0) for r in records if isinstance(r, FileRecord) and r.similarity is not None]
+        found += [
+            (one, group.index, run.last and run.last.number) for run in group.runs for one in run.sides.similarities
+        ]
+    found += [(r.similarity, 0, None) for r in records if isinstance(r, FileRecord) and r.similarity is not None]
     drawings = []
     notes = []
-    for place, (one, group_index) in enumerate(found):
+    for place, (one, group_index, own_epoch) in enumerate(found):
         first, second = (name.rstrip("/").rpartition("/")[2] or name for name in one.runs)
         heat = Heat(one.exact, one.first, one.second, shorten(first, 28), shorten(second, 28), group_index)
         about = f"linear CKA, exact, {one.samples} test images of {one.data}"
@@ -41,6 +46,10 @@ def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | 
             f"{first} × {second}:{mean} the unbiased version in mini-batches of {one.minibatch} differs by at most "
             f"{gap:.3f}."
         )
+        epochs = (own_epoch, at.get(Path(one.runs[1]).resolve()))
+        for name, checkpoint, newest in zip((first, second), one.checkpoints, epochs, strict=True):
+            note = standing_note(f"{first} × {second}: features of {name}", checkpoint, newest)
+            notes += [] if note is None else [note]
     return Section("Similarity of blocks", tuple(drawings), tuple(notes)) if drawings else None
 
 

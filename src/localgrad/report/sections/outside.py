@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from localgrad.report.groups import Group
 from localgrad.report.markup import Markup, element
 from localgrad.report.sections.section import Section
+from localgrad.report.standing import standing_note
 from localgrad.report.tables import NOTHING, cell, key, table
 
 
@@ -31,7 +32,14 @@ def transfer(groups: Sequence[Group]) -> Section | None:
         return None
     heads = ("run", "seed", "data", "top-1 %", "top-5 %", "linear probe %", "kNN %", "images", "classes matched")
     notes = ("Weights as trained, nothing fitted to the other set but linear probes, on its own training split.",)
-    return Section("Transfer to other data", (table(heads, rows, "runs sortable"),), notes)
+    told = [
+        standing_note(f"{run.folder.name} on {one.data}: figures", one.checkpoint, run.last and run.last.number)
+        for group in groups
+        for run in group.runs
+        for one in run.sides.transfers
+    ]
+    unfinished = tuple(dict.fromkeys(filter(None, told)))
+    return Section("Transfer to other data", (table(heads, rows, "runs sortable"),), notes + unfinished)
 
 
 def feature_maps(groups: Sequence[Group]) -> Section | None:
