@@ -68,16 +68,15 @@ def test_cka_of_runs(two: Localgrad, refused: Callable[..., str], monkeypatch: p
     assert re.search(r"of 360 images behind every block of shallow take about 0\.0 GiB", told)
     advised = re.search(r"Take fewer with --images, such as (\d+), or --features mean\.$", told)
     assert advised is not None
-    few = ("--images", advised[1], "--minibatch", 4)
+    few = ("--images", advised[1])
     assert two("cka", "shallow", "deep", "--features", "flat", *few)[0] == 0
+    assert json.loads(Path("shallow/cka-deep.json").read_text())["minibatch"] == int(advised[1]) < 256
 
     told = refused("cka", "a", "shallow", "--figure", "cka.jpg", "--images", 0)
     assert told.startswith(
         "3 problems, nothing was started:\n- localgrad cka: expected runs on the same images, got a "
     )
-    assert "a figure is a file that ends in .png, .svg or .pdf, got cka.jpg" in told and "--images: expected 1" in told
-    assert refused("cka", "a", "b") == "CKA: a mini-batch of 256 is more than the 22 images that there are."
-    assert "needs at least 4 samples in a mini-batch, got 3" in refused("cka", "a", "b", "--minibatch", 3)
+    assert "a figure is a file that ends in .png, .svg or .pdf, got cka.jpg" in told and "--images: expected 4" in told
     Path("a/checkpoint.safetensors").write_bytes(b"")
     assert refused("cka", "b", "a").startswith("a/checkpoint.safetensors cannot be read as a localgrad checkpoint: ")
     assert refused("probe", "a").startswith("a/checkpoint.safetensors cannot be read as a localgrad checkpoint: ")
@@ -113,3 +112,31 @@ def test_no_run(refused: Callable[..., str]) -> None:
     assert refused("cka", "nowhere", "elsewhere") == told
     assert "of two runs, got 1." in refused("cka", "nowhere")
     assert "of two runs, got 0." in refused("cka") and "of two runs, got 3." in refused("cka", "a", "b", "c")
+
+
+def test_fewer_images_than_the_usual_minibatch(
+    localgrad: Localgrad, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert localgrad("train", "exp.py:tiny", "--epochs", 1, "--out", "a")[0] == 0
+    assert "--minibatch: expected 4 or more, since" in refused("cka", "a", "a", "--minibatch", 3)
+    told = refused("cka", "a", "a", "--images", 10, "--minibatch", 11)
+    assert told.endswith("--minibatch: expected at most the 10 images of --images, got 11.")
+    with monkeypatch.context() as patch:
+        patch.setattr(similarity, "block_features", None)  # no features are made before this is said
+        told = refused("cka", "a", "a", "--minibatch", 23)
+    assert told == ("--minibatch: expected at most the 22 test images that there are, got 23. Leave it out to take 22.")
+
+    # Fewer images than the usual mini-batch.
+    status, text = localgrad("cka", "a", "a", "--images", 4)
+    few_images = "over mini-batches of at least 4 images (all that there are, fewer than the usual 256)"
+    assert status == 0 and few_images in " ".join(text.split())
+    found = json.loads(Path("a/cka-a.json").read_text())
+    assert (found["minibatch"], found["samples"]) == (4, 4)
+
+
+def test_a_test_split_of_three_images(localgrad: Localgrad, refused: Callable[..., str]) -> None:
+    Path("exp.py").write_text(Path("exp.py").read_text().replace("self.split(22, 1)", "self.split(3, 1)"))
+    assert localgrad("train", "exp.py:tiny", "--epochs", 1, "--out", "a")[0] == 0
+    told = refused("cka", "a", "a")
+    assert told.startswith("localgrad cka: expected 4 or more test images, since the unbiased version divides by ")
+    assert told.endswith("the data of a has 3.")

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from localgrad.analysis.cka import BlockSimilarity, block_similarity
+from localgrad.analysis.cka import LEAST_UNBIASED, BlockSimilarity, block_similarity
 from localgrad.analysis.features import BlockFeatures, block_features
 from localgrad.analysis.probe import BlockPlace, block_places
 from localgrad.cli.map_sheet import method_words
@@ -31,7 +31,10 @@ from localgrad.version import VERSION
 Words = Sequence[str]
 Describe = Literal["mean", "flat"]
 Show = Literal["exact", "unbiased"]
+MINIBATCH = 256
+"""Images per mini-batch, unless there are fewer."""
 TOLD: Mapping[Describe, str] = {"mean": "mean over positions", "flat": "all features, flattened"}
+WHY_FOUR = "since the unbiased version divides by the number of images less 3"
 FLAT_BYTES = 4 * 2**30
 """Most that flattened features of both runs may take: more is refused instead of filling the memory."""
 
@@ -74,7 +77,11 @@ def cka(words: Words) -> int:
         "--features", type=Describe, default="mean", help="mean over positions, or all features of a block"
     )
     parser.add_argument("--images", type=int | None, help="how many, the first of the test split; all by default")
-    parser.add_argument("--minibatch", type=int, default=256, help="images per mini-batch of the unbiased version")
+    parser.add_argument(
+        "--minibatch",
+        type=int | None,
+        help=f"images per mini-batch of the unbiased version; by default {MINIBATCH}, or all where there are fewer",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the order in which images come into mini-batches")
     add_moved(parser)
     values = parse(parser, words, {"show": Show, "features": Describe})
@@ -89,7 +96,8 @@ def cka(words: Words) -> int:
         raise RunError(problems)
     drawer = None if values["figure"] is None else drawing("cka_figure", "cka")
     sides = [_side(run, folder, values) for run, folder in zip(runs, folders, strict=True)]
-    found = block_similarity(*(side.features for side in sides), minibatch=values["minibatch"], seed=values["seed"])
+    minibatch = values["minibatch"] or min(MINIBATCH, len(sides[0].features.labels_N))
+    found = block_similarity(*(side.features for side in sides), minibatch=minibatch, seed=values["seed"])
     _print(found, sides, values)
     output = values["output"] or folders[0] / f"cka-{folders[1].resolve().name}.json"
     if not found.shared:
@@ -110,8 +118,13 @@ def _problems(runs: Sequence[Run], folders: Sequence[Path], values: Mapping[str,
         )
     if values["figure"] is not None:
         found += format_problems(values["figure"], "cka")
-    if values["images"] is not None and values["images"] < 1:
-        found.append(f"--images: expected 1 or more, got {values['images']}.")
+    for name in ("images", "minibatch"):
+        if values[name] is not None and values[name] < LEAST_UNBIASED:
+            found.append(f"--{name}: expected {LEAST_UNBIASED} or more, {WHY_FOUR}, got {values[name]}.")
+    if None not in (values["images"], values["minibatch"]) and LEAST_UNBIASED <= values["images"] < values["minibatch"]:
+        found.append(
+            f"--minibatch: expected at most the {values['images']} images of --images, got {values['minibatch']}."
+        )
     return found
 
 
@@ -119,6 +132,7 @@ def _side(run: Run, folder: Path, values: Mapping[str, Any]) -> Side:
     images, (net, standing) = load_images(run), trained_standing(run, folder)
     loader = split_loader(run, images, "test")
     count = min(len(loader.split), values["images"] or len(loader.split))
+    _check_count(count, folder, values)
     flat = values["features"] == "flat"
     if flat:
         # Both runs' features in float32; what CKA makes of them, in float64, is at most as wide as there are samples.
@@ -133,6 +147,20 @@ def _side(run: Run, folder: Path, values: Mapping[str, Any]) -> Side:
     first = FirstImages(loader, count)
     features = block_features(net, first, describe=_flat if flat else None, precision=run.precision)
     return Side(run, folder, tuple(block_places(net)), features, standing)
+
+
+def _check_count(count: int, folder: Path, values: Mapping[str, Any]) -> None:
+    """Raise LocalgradError where the images are too few, before any features are made."""
+    if count < LEAST_UNBIASED:
+        raise LocalgradError(
+            f"localgrad cka: expected {LEAST_UNBIASED} or more test images, {WHY_FOUR}, the data of "
+            f"{folder} has {count}."
+        )
+    if values["minibatch"] is not None and values["minibatch"] > count:
+        raise LocalgradError(
+            f"--minibatch: expected at most the {count} test images that there are, got {values['minibatch']}. "
+            f"Leave it out to take {min(count, MINIBATCH)}."
+        )
 
 
 def _flat(h: Tensor) -> Tensor:
@@ -216,10 +244,13 @@ def _print(found: BlockSimilarity, sides: Sequence[Side], values: Mapping[str, A
         lonely = [name for name in own if name not in other]
         if lonely:
             out.print(f"only in {folder}, without a row: {', '.join(lonely)}", markup=False, highlight=False)
+    capped = ""
+    if values["minibatch"] is None and found.minibatch < MINIBATCH:
+        capped = f" (all that there are, fewer than the usual {MINIBATCH})"
     out.print(
         f"Features of every block: {TOLD[values['features']]}, BatchNorm frozen. exact: on all images at once; "
-        f"unbiased: HSIC_1 averaged over mini-batches of at least {found.minibatch} images (Nguyen et al. 2021). "
-        "border: in which run a unit ends behind the block.",
+        f"unbiased: HSIC_1 averaged over mini-batches of at least {found.minibatch} images{capped} "
+        "(Nguyen et al. 2021). border: in which run a unit ends behind the block.",
         markup=False,
         highlight=False,
     )
