@@ -14,6 +14,10 @@ from PIL import Image
 
 from localgrad.cli.options import run_from_origin
 from localgrad.data import CIFAR10, STL10, fitted, seen
+from localgrad.report.groups import make_groups
+from localgrad.report.read import read_path
+from localgrad.report.sections.outside import transfer
+from localgrad.report.sides import read_sides
 from localgrad.train.newest import load_trained
 from localgrad.train.record import read_run
 from tests.cli.conftest import Localgrad
@@ -110,7 +114,7 @@ def test_frozen_features_of_a_network_without_labels(localgrad: Localgrad, refus
     assert "kNN: expected 1 to 12 neighbours" in refused(*words, "--neighbours", 20)
     status, text = localgrad(*words, "--neighbours", 3)
     assert status == 0 and "resized from (3, 96, 96) to (1, 8, 8)" in text and "12 training images of stl10" in text
-    found = written("ssl/transfer-stl10.json")
+    found = written("ssl/transfer-probe-stl10.json")
     assert "top1" not in found and found["n"] == 12 and found["probe"]["neighbours"] == 3
     assert [one["block"] for one in found["blocks"]] == ["stem", "layer1.0", "layer2.0", "layer3.0"]
     assert found["linear"] == {"0": found["blocks"][-1]["test"]} and found["knn"] == {"0": found["blocks"][-1]["knn"]}
@@ -138,7 +142,19 @@ def test_classes_that_do_not_correspond_and_a_probe(localgrad: Localgrad, refuse
     assert told[3].startswith("With --probe true a linear classifier and kNN are fitted")
     probed = ("evaluate", "d", "--data", "stl10", "--data-root", "stl", "--probe", "true", "--neighbours", 2)
     assert localgrad(*probed)[0] == 0
-    assert list(written("d/transfer-stl10.json")["linear"]) == ["0", "1"]
+    assert list(written("d/transfer-probe-stl10.json")["linear"]) == ["0", "1"]
+
+    # Probes beside the network's own accuracy on one set: both files stay, and the report has both.
+    status, text = localgrad("evaluate", "d", "--data", "digits", "--probe", "true", "--neighbours", 2)
+    assert status == 0 and text.endswith("wrote d/transfer-probe-digits.json\n")
+    own, probe = written("d/transfer-digits.json"), written("d/transfer-probe-digits.json")
+    assert f"{own['top1']:.2f}" == f"{top1:.2f}" and "top1" not in probe
+    section = transfer(make_groups([read_path(Path("d"))]))
+    assert section is not None
+    page = str(section.parts[0])
+    assert f"{own['top1']:.2f}" in page and f"{probe['linear']['1']:.2f}" in page
+    names = [name for name, _ in read_sides(Path("d"), []).conditions]
+    assert names == ["transfer-digits.json", "transfer-probe-digits.json", "transfer-probe-stl10.json"]
 
 
 def test_refused(localgrad: Localgrad, refused: Callable[..., str]) -> None:

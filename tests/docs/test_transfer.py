@@ -32,7 +32,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
                 assert words[0] == "runs/cifar10.dgl_resnet32-seed0" and main([verb, *words]) == 2
                 assert "is not a run folder" in capsys.readouterr().err  # all options were understood
         for name in ("simclr", "dgl"):
-            assert list(json.loads(Path(f"runs/{name}/transfer-digits.json").read_text())["knn"])
+            assert list(json.loads(Path(f"runs/{name}/transfer-probe-digits.json").read_text())["knn"])
         exec(compile(code, str(PAGE), "exec"), names)  # noqa: S102
     assert capsys.readouterr().out == "['layer1', 'layer2', 'layer3'] [16, 32, 64] [1, 2, 4]\n"
     assert [tuple(one.shape) for one in names["maps"]] == [(2, 16, 8, 8), (2, 32, 4, 4), (2, 64, 2, 2)]  # type: ignore[attr-defined]

@@ -46,6 +46,7 @@ def other_data(word: str, root: Path | None, download: bool, like: Seen) -> Data
     return PUBLISHED[word](None if root is None else str(root), download)
 
 
-def file_name(word: str, data: Data) -> str:
-    """The file in the run's folder: one per set."""
-    return f"transfer-{word}-{data.name}.json" if word == FOLDER else f"transfer-{word}.json"
+def file_name(word: str, data: Data, *, probing: bool) -> str:
+    """The file in the run's folder: per set one of the network's own accuracies, and one of probes of its features."""
+    kind = "transfer-probe" if probing else "transfer"
+    return f"{kind}-{word}-{data.name}.json" if word == FOLDER else f"{kind}-{word}.json"

@@ -71,7 +71,10 @@ def check_options(values: Mapping[str, Any]) -> None:
 
 
 def transfer(values: Mapping[str, Any]) -> int:
-    """Evaluate on the set that ``--data`` names, print it, and write ``transfer-DATA.json`` into the run's folder."""
+    """Evaluate on the set that ``--data`` names, print it, and write ``transfer-DATA.json`` into the run's folder.
+
+    Probes of frozen features go into ``transfer-probe-DATA.json``: neither overwrites the other.
+    """
     folder: Path = values["run"]
     run = _run(folder, values)
     like = seen(run.data)
@@ -114,7 +117,7 @@ def transfer(values: Mapping[str, Any]) -> int:
         print_probed(folder, document, standing)
     else:
         print_judged(folder, document, standing, net)
-    path = folder / file_name(values["data"], data)
+    path = folder / file_name(values["data"], data, probing=probing)
     write_json(path, document, "the figures")
     print(f"wrote {path}")
     return 0

@@ -120,9 +120,11 @@ class Similarity:
 class Transfer:
     """``transfer-DATA.json``: top-1 in percent on another data set, of the network or of its features.
 
-    ``top1`` is the trained classifier's, ``linear`` and ``knn`` are those of its last features.
+    ``top1`` is the trained classifier's, ``linear`` and ``knn`` are those of its last features, and in a file of their
+    own, ``transfer-probe-DATA.json``. ``source`` is the file.
     """
 
+    source: Path
     data: str
     images: int
     top1: float | None
@@ -153,13 +155,15 @@ class Sides:
         named = ((PROBE_FILE, self.probe), (COST_FILE, self.cost), (AUDIT_FILE, self.audit))
         found = [(file, side.conditions) for file, side in named if side is not None]
         found += [(one.source.name, one.conditions) for one in self.similarities]
-        return found + [(f"transfer-{one.data}.json", one.conditions) for one in self.transfers]
+        return found + [(one.source.name, one.conditions) for one in self.transfers]
 
 
 def read_sides(folder: Path, problems: list[str]) -> Sides:
     """Everything beside ``run.json`` that the report knows; what is damaged is named in ``problems`` and left out."""
     similar = (read_side(path, CKA_KIND, _similarity(path), problems) for path in sorted(folder.glob("cka-*.json")))
-    moved = (read_side(path, TRANSFER_KIND, _transfer, problems) for path in sorted(folder.glob("transfer-*.json")))
+    moved = (
+        read_side(path, TRANSFER_KIND, _transfer(path), problems) for path in sorted(folder.glob("transfer-*.json"))
+    )
     return Sides(
         probe=read_side(folder / PROBE_FILE, PROBE_KIND, _probe, problems),
         cost=read_side(folder / COST_FILE, COST_KIND, _cost, problems),
@@ -286,25 +290,29 @@ def _similarity(source: Path) -> Callable[[Mapping[str, Any]], Similarity]:
     return make
 
 
-def _transfer(data: Mapping[str, Any]) -> Transfer:
+def _transfer(source: Path) -> Callable[[Mapping[str, Any]], Transfer]:
     def last(values: object) -> float | None:
         by_unit = {int(unit): value for unit, value in mapping(values).items() if unit.isdecimal()}
         return number(by_unit[max(by_unit)]) if by_unit else None
 
-    found = Transfer(
-        data=text(data["data"]),
-        images=whole(data["n"]),
-        top1=number(data.get("top1")),
-        top5=number(data.get("top5")),
-        linear=last(data.get("linear")),
-        knn=last(data.get("knn")),
-        mapped=len(listed(data["classes"]["mapped"])) if "mapped" in mapping(data.get("classes")) else None,
-        conditions=mapping(data.get("conditions")),
-        checkpoint=checkpoint_of(data.get("checkpoint")),
-    )
-    if found.top1 is None and found.linear is None and found.knn is None:
-        raise ValueError("no accuracy")
-    return found
+    def make(data: Mapping[str, Any]) -> Transfer:
+        found = Transfer(
+            source=source,
+            data=text(data["data"]),
+            images=whole(data["n"]),
+            top1=number(data.get("top1")),
+            top5=number(data.get("top5")),
+            linear=last(data.get("linear")),
+            knn=last(data.get("knn")),
+            mapped=len(listed(data["classes"]["mapped"])) if "mapped" in mapping(data.get("classes")) else None,
+            conditions=mapping(data.get("conditions")),
+            checkpoint=checkpoint_of(data.get("checkpoint")),
+        )
+        if found.top1 is None and found.linear is None and found.knn is None:
+            raise ValueError("no accuracy")
+        return found
+
+    return make
 
 
 def _png(path: Path, problems: list[str]) -> bytes | None:
