@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from localgrad.cli import similarity
+from localgrad.cli.cka_file import default_file
 
 from .conftest import Localgrad
 
@@ -132,6 +133,31 @@ def test_fewer_images_than_the_usual_minibatch(
     assert status == 0 and few_images in " ".join(text.split())
     found = json.loads(Path("a/cka-a.json").read_text())
     assert (found["minibatch"], found["samples"]) == (4, 4)
+
+
+def test_runs_of_one_name(localgrad: Localgrad, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seed in (("one/dgl", 0), ("two/dgl", 1), ("bp", 2)):
+        assert localgrad("train", "exp.py:tiny", "--epochs", 1, "--seed", seed, "--out", name)[0] == 0
+    status, text = localgrad("cka", "bp", "one/dgl")
+    assert status == 0 and text.endswith("wrote bp/cka-dgl.json\n") and "kept" not in text
+    before = Path("bp/cka-dgl.json").read_bytes()
+    for _ in range(2):
+        status, text = localgrad("cka", "bp", "two/dgl")
+        assert status == 0 and text.endswith(
+            "bp/cka-dgl.json is not about two/dgl: it is kept, and the file is bp/cka-two-dgl.json.\n"
+            "wrote bp/cka-two-dgl.json\n"
+        )
+    assert Path("bp/cka-dgl.json").read_bytes() == before
+    assert json.loads(Path("bp/cka-two-dgl.json").read_text())["other"] == "../two/dgl"
+
+    # The same run again, from elsewhere, and by a file that an older version wrote.
+    monkeypatch.chdir("one")
+    status, text = localgrad("cka", "../bp", "dgl")
+    assert status == 0 and text.endswith("wrote ../bp/cka-dgl.json\n") and "kept" not in text
+    Path("../bp/cka-dgl.json").write_text(json.dumps({"runs": ["../bp", "dgl"]}))
+    assert default_file(Path("../bp"), Path("../one/dgl")) == (Path("../bp/cka-dgl.json"), ())
+    Path("../bp/cka-dgl.json").write_text("damaged")
+    assert default_file(Path("../bp"), Path("dgl"))[0] == Path("../bp/cka-one-dgl.json")
 
 
 def test_a_test_split_of_three_images(localgrad: Localgrad, refused: Callable[..., str]) -> None:

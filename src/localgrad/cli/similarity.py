@@ -14,6 +14,7 @@ from torch import Tensor
 from localgrad.analysis.cka import LEAST_UNBIASED, BlockSimilarity, block_similarity
 from localgrad.analysis.features import BlockFeatures, block_features
 from localgrad.analysis.probe import BlockPlace, block_places
+from localgrad.cli.cka_file import default_file, relative
 from localgrad.cli.map_sheet import method_words
 from localgrad.cli.options import parse, plain_parser
 from localgrad.cli.tables import console
@@ -69,7 +70,8 @@ def cka(words: Words) -> int:
         "-o",
         "--output",
         type=Path | None,
-        help="file for the matrix of all blocks with all, as JSON; by default cka-OTHER.json in the first run's folder",
+        help="file for the matrix of all blocks with all, as JSON; by default cka-OTHER.json in the first run's "
+        "folder, with the name of the folder above where that file is about another run of the same name",
     )
     parser.add_argument("--figure", type=Path | None, help="file for the matrix as a heat map: .png, .svg or .pdf")
     parser.add_argument("--show", type=Show, default="exact", help="which version the heat map shows")
@@ -99,9 +101,11 @@ def cka(words: Words) -> int:
     minibatch = values["minibatch"] or min(MINIBATCH, len(sides[0].features.labels_N))
     found = block_similarity(*(side.features for side in sides), minibatch=minibatch, seed=values["seed"])
     _print(found, sides, values)
-    output = values["output"] or folders[0] / f"cka-{folders[1].resolve().name}.json"
+    output, others = (values["output"], ()) if values["output"] is not None else default_file(*folders)
     if not found.shared:
         print(f"No block of {folders[0]} has the name of a block of {folders[1]}: see all with all in {output}.")
+    for path in others:
+        print(f"{path} is not about {folders[1]}: it is kept, and the file is {output}.")
     write_document(output, _document(found, sides, values), "the similarities")
     if drawer is not None:
         write_figure(drawer.draw(_matrix(found, sides, values)), values["figure"], "cka")
@@ -171,6 +175,7 @@ def _document(found: BlockSimilarity, sides: Sequence[Side], values: Mapping[str
     return {
         "kind": "localgrad cka 1",
         "runs": [str(side.folder) for side in sides],
+        "other": relative(*(side.folder for side in sides)),
         "names": [side.folder.resolve().name for side in sides],
         "methods": [method_words(side.run.method) for side in sides],
         "backbones": [side.run.backbone.name for side in sides],

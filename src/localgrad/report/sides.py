@@ -113,6 +113,8 @@ class Similarity:
     minibatch: int
     conditions: Conditions
     checkpoints: tuple[Checkpoint | None, Checkpoint | None] = (None, None)
+    other: str | None = None
+    """Where the second run lies, seen from the first."""
 
 
 @final
@@ -285,6 +287,7 @@ def _similarity(source: Path) -> Callable[[Mapping[str, Any]], Similarity]:
             minibatch=whole(data["minibatch"]),
             conditions=mapping(data.get("conditions")),
             checkpoints=(of_first, of_second),
+            other=None if data.get("other") is None else text(data["other"]),
         )
 
     return make

@@ -8,7 +8,7 @@ from localgrad.report.drawing.heat import Heat, Reach
 from localgrad.report.drawing.timeline import Step
 from localgrad.report.groups import Group
 from localgrad.report.markup import Markup, element
-from localgrad.report.read import FileRecord, Record
+from localgrad.report.read import FileRecord, Record, RunRecord
 from localgrad.report.sections.section import Section, labels_of
 from localgrad.report.sides import Audit, Similarity
 from localgrad.report.standing import standing_note
@@ -18,16 +18,14 @@ from localgrad.report.words import mib, short_list
 
 def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | None:
     """A heat map for every file of similarities that was found or given."""
-    found: list[tuple[Similarity, int, int | None]] = []
+    found: list[tuple[Similarity, int, RunRecord | None]] = []
     at = {run.folder.resolve(): run.last.number for group in groups for run in group.runs if run.last is not None}
     for group in groups:
-        found += [
-            (one, group.index, run.last and run.last.number) for run in group.runs for one in run.sides.similarities
-        ]
+        found += [(one, group.index, run) for run in group.runs for one in run.sides.similarities]
     found += [(r.similarity, 0, None) for r in records if isinstance(r, FileRecord) and r.similarity is not None]
     drawings = []
     notes = []
-    for place, (one, group_index, own_epoch) in enumerate(found):
+    for place, (one, group_index, run) in enumerate(found):
         first, second = (name.rstrip("/").rpartition("/")[2] or name for name in one.runs)
         heat = Heat(one.exact, one.first, one.second, shorten(first, 28), shorten(second, 28), group_index)
         about = f"linear CKA, exact, {one.samples} test images of {one.data}"
@@ -46,7 +44,8 @@ def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | 
             f"{first} × {second}:{mean} the unbiased version in mini-batches of {one.minibatch} differs by at most "
             f"{gap:.3f}."
         )
-        epochs = (own_epoch, at.get(Path(one.runs[1]).resolve()))
+        beside = run.folder / one.other if run is not None and one.other is not None else Path(one.runs[1])
+        epochs = (run and run.last and run.last.number, at.get(beside.resolve()))
         for name, checkpoint, newest in zip((first, second), one.checkpoints, epochs, strict=True):
             note = standing_note(f"{first} × {second}: features of {name}", checkpoint, newest)
             notes += [] if note is None else [note]
