@@ -11,8 +11,10 @@ from localgrad.analysis.features import block_features
 from localgrad.analysis.knn import NEIGHBOURS, TEMPERATURE, knn_top1, neighbours_of
 from localgrad.analysis.probe import TOLERANCE, BlockPlace, block_places, fit_probes
 from localgrad.cli.options import parse, plain_parser
+from localgrad.cli.output_file import output_problems
 from localgrad.cli.tables import console
 from localgrad.cli.trained import add_moved, run_of, split_loader, trained_standing, write_document
+from localgrad.errors import RunError
 from localgrad.network import LocalNetwork
 from localgrad.train import Evaluation, evaluate
 from localgrad.train.record import PROBE_FILE, conditions
@@ -39,6 +41,9 @@ def probe(words: Words) -> int:
     values = parse(parser, words)
     folder = values["run"]
     run = run_of(folder, values)
+    output = folder / PROBE_FILE if values["output"] is None else values["output"]
+    if problems := output_problems(output, "-o", PROBE_FILE):
+        raise RunError(problems)
     images = load_images(run)
     classes = len(images.classes)
     net, standing = trained_standing(run, folder)
@@ -86,7 +91,7 @@ def probe(words: Words) -> int:
         **_heads(net, heads),
         "conditions": conditions(run.torch_device()),
     }
-    write_document(folder / PROBE_FILE if values["output"] is None else values["output"], document, "the figures")
+    write_document(output, document, "the figures")
     return 0
 
 

@@ -17,6 +17,7 @@ from localgrad.analysis.probe import BlockPlace, block_places
 from localgrad.cli.cka_file import default_file, relative
 from localgrad.cli.map_sheet import method_words
 from localgrad.cli.options import parse, plain_parser
+from localgrad.cli.output_file import output_problems
 from localgrad.cli.tables import console
 from localgrad.cli.trained import add_moved, run_of, split_loader, trained_standing, write_document
 from localgrad.data.first_images import FirstImages
@@ -93,7 +94,8 @@ def cka(words: Words) -> int:
         )
     folders: tuple[Path, Path] = tuple(values["runs"])
     runs = [run_of(folder, values) for folder in folders]
-    problems = list(_problems(runs, folders, values))
+    output, others = (values["output"], ()) if values["output"] is not None else default_file(*folders)
+    problems = list(_problems(runs, folders, values)) + output_problems(output, "-o", "cka.json")
     if problems:
         raise RunError(problems)
     drawer = None if values["figure"] is None else drawing("cka_figure", "cka")
@@ -101,7 +103,6 @@ def cka(words: Words) -> int:
     minibatch = values["minibatch"] or min(MINIBATCH, len(sides[0].features.labels_N))
     found = block_similarity(*(side.features for side in sides), minibatch=minibatch, seed=values["seed"])
     _print(found, sides, values)
-    output, others = (values["output"], ()) if values["output"] is not None else default_file(*folders)
     if not found.shared:
         print(f"No block of {folders[0]} has the name of a block of {folders[1]}: see all with all in {output}.")
     for path in others:
@@ -121,7 +122,7 @@ def _problems(runs: Sequence[Run], folders: Sequence[Path], values: Mapping[str,
             f"{folders[1]} on {runs[1].data.name}."
         )
     if values["figure"] is not None:
-        found += format_problems(values["figure"], "cka")
+        found += format_problems(values["figure"], "cka") or output_problems(values["figure"], "--figure", "cka.svg")
     for name in ("images", "minibatch"):
         if values[name] is not None and values[name] < LEAST_UNBIASED:
             found.append(f"--{name}: expected {LEAST_UNBIASED} or more, {WHY_FOUR}, got {values[name]}.")

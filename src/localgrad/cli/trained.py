@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from localgrad.cli.options import run_from_origin
+from localgrad.cli.output_file import make_folder
 from localgrad.data import Batches, Images, Part
 from localgrad.errors import RunError
 from localgrad.heap import keep_freed_memory
@@ -59,6 +60,7 @@ def split_loader(
 
 
 def write_document(path: Path, document: Mapping[str, object], what: str) -> None:
-    """Write JSON, whole or not at all, and say where."""
+    """Write JSON, whole or not at all, and say where; its folder is made."""
+    make_folder(path)
     write_atomic(path, json.dumps(document, indent=1).encode(), what)
     print(f"wrote {path}")
