@@ -121,6 +121,10 @@ def test_blocks_of_two_networks() -> None:
     first, second = BlockFeatures({"stem": a, "end": b}, labels), BlockFeatures({"end": b, "more": c}, labels)
     found = block_similarity(first, second, minibatch=10)
     assert (found.first, found.second, found.shared) == (("stem", "end"), ("end", "more"), ("end",))
+    assert found.constant == ((), ()) and found.comparable == ("end",)
+    still = BlockFeatures({"stem": a, "end": torch.full((40, 3), 0.1)}, labels)
+    dead = block_similarity(first, still, minibatch=10)
+    assert dead.constant == ((), ("end",)) and dead.comparable == ("stem",) and dead.of("end") == (0, 0)
     assert found.of("end") == pytest.approx((1, 1)) and found.samples == 40
     assert float(found.exact_PQ[0, 1]) == pytest.approx(linear_cka(a, c))
     with pytest.raises(LocalgradError, match=r"of the same images: the labels of the two sets \(40 and 40\) differ"):

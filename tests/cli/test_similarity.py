@@ -3,12 +3,19 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from localgrad.analysis.features import BlockFeatures, block_features
 from localgrad.cli import similarity
 from localgrad.cli.cka_file import default_file
+from localgrad.report.groups import make_groups
+from localgrad.report.read import read_path
+from localgrad.report.sections.inside import similarity as drawn
 
 from .conftest import Localgrad
 
@@ -158,6 +165,35 @@ def test_runs_of_one_name(localgrad: Localgrad, monkeypatch: pytest.MonkeyPatch)
     assert default_file(Path("../bp"), Path("../one/dgl")) == (Path("../bp/cka-dgl.json"), ())
     Path("../bp/cka-dgl.json").write_text("damaged")
     assert default_file(Path("../bp"), Path("dgl"))[0] == Path("../bp/cka-one-dgl.json")
+
+
+def test_constant_blocks(localgrad: Localgrad, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert localgrad("train", "exp.py:tiny", "--epochs", 1, "--out", "a")[0] == 0
+
+    def dead(*words: Any, **settings: Any) -> BlockFeatures:
+        found = block_features(*words, **settings)
+        return replace(found, blocks={**found.blocks, **{name: torch.full((22, 3), 0.5) for name in still}})
+
+    still = ["layer3.0"]
+
+    monkeypatch.setattr(similarity, "block_features", dead)
+    status, text = localgrad("cka", "a", "a", "--minibatch", 5, "--figure", "a.svg")
+    assert status == 0 and re.search(r"^ +layer3\.0 +constant +constant", text, re.MULTILINE), text
+    assert re.search(r"^ +mean +1\.0000 +1\.0000 *$", text, re.MULTILINE)
+    told = " ".join(text.split())
+    assert told.count("constant in a, the same for all images: layer3.0") == 2 and "and is over 3 of 4 blocks." in told
+    assert "Constant, the same for all images" in " ".join(re.sub("<[^>]*>", " ", Path("a.svg").read_text()).split())
+    found = json.loads(Path("a/cka-a.json").read_text())
+    assert found["constant"] == [["layer3.0"]] * 2 and found["exact"][3] == [0] * 4
+    section = drawn(make_groups([read_path(Path("a"))]), [])
+    assert section is not None and "mean over the 3 blocks of one name 1.000;" in section.notes[0]
+    assert section.notes[1] == "a × a: constant in a, the same for all images and shown as 0: layer3.0."
+
+    still += ["stem", "layer1.0", "layer2.0"]
+    status, text = localgrad("cka", "a", "a", "--minibatch", 5)
+    assert (
+        status == 0 and not re.search(r"^ +mean ", text, re.MULTILINE) and "there is no mean" in " ".join(text.split())
+    )
 
 
 def test_a_test_split_of_three_images(localgrad: Localgrad, refused: Callable[..., str]) -> None:

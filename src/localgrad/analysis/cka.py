@@ -34,7 +34,8 @@ class BlockSimilarity:
     """CKA of every block of one network (P rows) with every block of another (Q columns).
 
     ``exact_PQ`` is Kornblith's on all samples, ``minibatch_PQ`` the unbiased one of Nguyen et al. over mini-batches of
-    at least ``minibatch`` samples. Both are float64 on the CPU, and 0 where the features of a block are constant.
+    at least ``minibatch`` samples. Both are float64 on the CPU, and 0 where the features of a block are constant: the
+    names of such blocks, the same for all samples, are in ``constant``, those of the first network and of the second.
     """
 
     first: tuple[str, ...]
@@ -43,11 +44,17 @@ class BlockSimilarity:
     minibatch_PQ: Tensor
     minibatch: int
     samples: int
+    constant: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def shared(self) -> tuple[str, ...]:
         """Names of the blocks that both networks have, in the order of the first."""
         return tuple(name for name in self.first if name in self.second)
+
+    @property
+    def comparable(self) -> tuple[str, ...]:
+        """Those of ``shared`` that are constant in neither network: of the others CKA says nothing."""
+        return tuple(name for name in self.shared if not any(name in names for names in self.constant))
 
     def of(self, name: str) -> tuple[float, float]:
         """Exact and mini-batch CKA of the two blocks of one name."""
@@ -121,6 +128,7 @@ def block_similarity(
                 "network on: has it diverged?"
             )
     rows = [list(one.blocks.values()) for one in (first, second)]
+    still = [tuple(name for name, x_ND in one.blocks.items() if not _centred(x_ND).any()) for one in (first, second)]
     return BlockSimilarity(
         first=tuple(first.blocks),
         second=tuple(second.blocks),
@@ -128,6 +136,7 @@ def block_similarity(
         minibatch_PQ=minibatch_cka(minibatches(rows[0], rows[1], size=minibatch, seed=seed)),
         minibatch=minibatch,
         samples=samples,
+        constant=(still[0], still[1]),
     )
 
 

@@ -191,6 +191,7 @@ def _document(found: BlockSimilarity, sides: Sequence[Side], values: Mapping[str
         "units": [[place.units for place in side.places] for side in sides],
         "borders": [side.borders for side in sides],
         "matched": found.shared,
+        "constant": found.constant,
         "exact": _rows(found.exact_PQ),
         "unbiased": _rows(found.minibatch_PQ),
         "conditions": conditions(sides[0].run.torch_device()),
@@ -207,6 +208,11 @@ def _matrix(found: BlockSimilarity, sides: Sequence[Side], values: Mapping[str, 
         f"{found.samples} test images of {data}, {how}. Features: {TOLD[values['features']]}, evaluation mode, "
         f"{sides[0].run.precision.value}. Lines: borders between units. Numbers: blocks of the same name. Seeds "
         f"{sides[0].run.seed} and {sides[1].run.seed}; localgrad {VERSION}.",
+    ]
+    notes += [
+        f"Constant, the same for all images and shown as 0: {', '.join(names)} of {side.name.partition(': ')[0]}."
+        for side, names in zip(sides, found.constant, strict=True)
+        if names
     ]
     lowest = float(chosen.min())
     if lowest < 0:
@@ -228,24 +234,25 @@ def _print(found: BlockSimilarity, sides: Sequence[Side], values: Mapping[str, A
     folders = [side.folder for side in sides]
     data = sides[0].run.data.name
     title = f"linear CKA of {folders[0]} and {folders[1]}, {found.samples} test images of {data}"
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("block", no_wrap=True)
-    for heading in ("exact", "unbiased"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("border", no_wrap=True)
-    pairs = [found.of(name) for name in found.shared]
-    ends = [{place.block for place in side.places if place.border} for side in sides]
-    for name, pair in zip(found.shared, pairs, strict=True):
-        border = {0: "", 1: "first", 2: "second", 3: "both"}[(name in ends[0]) + 2 * (name in ends[1])]
-        table.add_row(Text(name), *(f"{value:.4f}" for value in pair), border)
-    if pairs:
-        table.add_row("mean", *(f"{sum(column) / len(pairs):.4f}" for column in zip(*pairs, strict=True)))
     out = console()
     out.print(title, markup=False, highlight=False)
     for side in sides:
         for line in side.standing.lines("comparison"):
             out.print(f"{side.folder}: {line}", markup=False, highlight=False)
-    out.print(table)
+    out.print(_table(found, sides))
+    for folder, names in zip(folders, found.constant, strict=True):
+        if names:
+            out.print(
+                f"constant in {folder}, the same for all images: {', '.join(names)}", markup=False, highlight=False
+            )
+    if len(found.comparable) < len(found.shared):
+        left = f"the mean leaves them out, and is over {len(found.comparable)} of {len(found.shared)} blocks."
+        out.print(
+            "Constant features are like nothing, not even like themselves (0 in the file): "
+            + (left if found.comparable else "there is no mean."),
+            markup=False,
+            highlight=False,
+        )
     for folder, own, other in ((folders[0], found.first, found.second), (folders[1], found.second, found.first)):
         lonely = [name for name in own if name not in other]
         if lonely:
@@ -260,6 +267,24 @@ def _print(found: BlockSimilarity, sides: Sequence[Side], values: Mapping[str, A
         markup=False,
         highlight=False,
     )
+
+
+def _table(found: BlockSimilarity, sides: Sequence[Side]) -> Table:
+    """A row for every block that both runs have, and the mean over those that can be compared."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("block", no_wrap=True)
+    for heading in ("exact", "unbiased"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("border", no_wrap=True)
+    ends = [{place.block for place in side.places if place.border} for side in sides]
+    for name in found.shared:
+        border = {0: "", 1: "first", 2: "second", 3: "both"}[(name in ends[0]) + 2 * (name in ends[1])]
+        own = [f"{value:.4f}" for value in found.of(name)] if name in found.comparable else ["constant"] * 2
+        table.add_row(Text(name), *own, border)
+    pairs = [found.of(name) for name in found.comparable]
+    if pairs:
+        table.add_row("mean", *(f"{sum(column) / len(pairs):.4f}" for column in zip(*pairs, strict=True)))
+    return table
 
 
 def _rows(matrix_PQ: Tensor) -> list[list[float]]:

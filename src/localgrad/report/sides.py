@@ -115,6 +115,8 @@ class Similarity:
     checkpoints: tuple[Checkpoint | None, Checkpoint | None] = (None, None)
     other: str | None = None
     """Where the second run lies, seen from the first."""
+    constant: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """Blocks of both whose features are the same for all images: of these CKA says nothing."""
 
 
 @final
@@ -272,6 +274,7 @@ def _similarity(source: Path) -> Callable[[Mapping[str, Any]], Similarity]:
     def make(data: Mapping[str, Any]) -> Similarity:
         first, second = (texts(names) for names in data["blocks"])
         own, other = texts(data["runs"])
+        still, still_second = map(texts, listed(data.get("constant", [[], []])))
         of_first, of_second = map(checkpoint_of, listed(data.get("checkpoints", [None, None])))
         if not first or not second:
             raise ValueError("no blocks")
@@ -287,6 +290,7 @@ def _similarity(source: Path) -> Callable[[Mapping[str, Any]], Similarity]:
             minibatch=whole(data["minibatch"]),
             conditions=mapping(data.get("conditions")),
             checkpoints=(of_first, of_second),
+            constant=(still, still_second),
             other=None if data.get("other") is None else text(data["other"]),
         )
 

@@ -35,7 +35,8 @@ def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | 
             for line, other in zip(one.exact, one.unbiased, strict=True)
             for a, b in zip(line, other, strict=True)
         )
-        shared = [name for name in one.first if name in one.second]
+        still = {name for names in one.constant for name in names}
+        shared = [name for name in one.first if name in one.second and name not in still]
         mean = ""
         if shared:
             values = [one.exact[one.first.index(name)][one.second.index(name)] for name in shared]
@@ -44,6 +45,11 @@ def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | 
             f"{first} × {second}:{mean} the unbiased version in mini-batches of {one.minibatch} differs by at most "
             f"{gap:.3f}."
         )
+        notes += [
+            f"{first} × {second}: constant in {name}, the same for all images and shown as 0: {', '.join(names)}."
+            for name, names in zip((first, second), one.constant, strict=True)
+            if names
+        ]
         beside = run.folder / one.other if run is not None and one.other is not None else Path(one.runs[1])
         epochs = (run and run.last and run.last.number, at.get(beside.resolve()))
         for name, checkpoint, newest in zip((first, second), one.checkpoints, epochs, strict=True):
