@@ -89,7 +89,18 @@ def test_an_interrupted_run(stopped: Localgrad) -> None:
     }  # fmt: skip
 
 
-def test_a_run_that_diverged_or_has_no_known_number_of_epochs(localgrad: Localgrad) -> None:
+def test_a_run_that_diverged(stopped: Localgrad) -> None:
+    rows = Path("a/metrics.jsonl")
+    rows.write_text(rows.read_text() + '{"kind": "epoch", "epoch": 2, "diverged": ["0"]}\n{"kind": "half')
+    words = ("probe", "a", "--neighbours", 5)
+    assert "diverged" not in stopped(*words)[1]  # somebody is writing the last row
+    rows.write_text(rows.read_text().removesuffix('{"kind": "half'))
+    told = "of the next; the run diverged in epoch 2 and was stopped. Units that"
+    assert told in plain(stopped(*words)[1])
+    assert written("a/probe.json")["checkpoint"]["diverged"] == 2
+
+
+def test_a_run_without_a_known_number_of_epochs(localgrad: Localgrad) -> None:
     assert localgrad("train", "exp.py:tiny", "--epochs", 1, "--runtime", "queued", "--seed", 4, "--out", "q")[0] == 0
     run = run_from_origin(read_document(Path("q"))["origin"], Path("q"), {})
     _, standing = load_standing(run, Path("q"))

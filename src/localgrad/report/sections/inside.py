@@ -51,7 +51,8 @@ def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | 
             if names
         ]
         beside = run.folder / one.other if run is not None and one.other is not None else Path(one.runs[1])
-        epochs = (run and run.last and run.last.number, at.get(beside.resolve()))
+        own_folder = Path(one.runs[0]) if run is None else run.folder
+        epochs = (at.get(own_folder.resolve()), at.get(beside.resolve()))
         for name, checkpoint, newest in zip((first, second), one.checkpoints, epochs, strict=True):
             note = standing_note(f"{first} × {second}: features of {name}", checkpoint, newest)
             notes += [] if note is None else [note]
