@@ -13,6 +13,7 @@ import torch
 from localgrad.analysis.features import BlockFeatures, block_features
 from localgrad.cli import similarity
 from localgrad.cli.cka_file import default_file
+from localgrad.report.drawing.canvas import Drawing
 from localgrad.report.groups import make_groups
 from localgrad.report.read import read_path
 from localgrad.report.sections.inside import similarity as drawn
@@ -156,6 +157,11 @@ def test_runs_of_one_name(localgrad: Localgrad, monkeypatch: pytest.MonkeyPatch)
         )
     assert Path("bp/cka-dgl.json").read_bytes() == before
     assert json.loads(Path("bp/cka-two-dgl.json").read_text())["other"] == "../two/dgl"
+
+    section = drawn(make_groups([read_path(Path("bp"))]), [])
+    assert section is not None
+    titles = [part.title for part in section.parts if isinstance(part, Drawing)]
+    assert titles == ["bp × one/dgl", "bp × two/dgl"]
 
     # The same run again, from elsewhere, and by a file that an older version wrote.
     monkeypatch.chdir("one")

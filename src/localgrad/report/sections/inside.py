@@ -26,7 +26,7 @@ def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | 
     drawings = []
     notes = []
     for place, (one, group_index, run) in enumerate(found):
-        first, second = (name.rstrip("/").rpartition("/")[2] or name for name in one.runs)
+        first, second = _names(one, [other for other, *_ in found])
         heat = Heat(one.exact, one.first, one.second, shorten(first, 28), shorten(second, 28), group_index)
         about = f"linear CKA, exact, {one.samples} test images of {one.data}"
         drawings.append(Drawing(f"cka-{place}", f"{first} × {second}", about, heat, (4.3, 3.8)))
@@ -57,6 +57,17 @@ def similarity(groups: Sequence[Group], records: Sequence[Record]) -> Section | 
             note = standing_note(f"{first} × {second}: features of {name}", checkpoint, newest)
             notes += [] if note is None else [note]
     return Section("Similarity of blocks", tuple(drawings), tuple(notes)) if drawings else None
+
+
+def _names(one: Similarity, among: Sequence[Similarity]) -> tuple[str, str]:
+    """The runs' folders; with the folder above where another pair has the same names."""
+
+    def last(of: Similarity, parts: int) -> tuple[str, str]:
+        first, second = ("/".join(name.rstrip("/").split("/")[-parts:]) or name for name in of.runs)
+        return first, second
+
+    alike = [other for other in among if last(other, 1) == last(one, 1)]
+    return last(one, 1 if len(alike) == 1 else 2)
 
 
 def memory(groups: Sequence[Group]) -> Section | None:
