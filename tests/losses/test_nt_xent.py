@@ -5,6 +5,7 @@ from math import exp, inf, log
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from localgrad import Batch
@@ -91,6 +92,15 @@ def test_a_view_whose_denominator_is_empty_adds_nothing() -> None:
     assert (kept.loss.item(), kept.empty.item()) == (0, 0)
     (gradient,) = torch.autograd.grad(kept.loss, z)
     assert torch.equal(gradient, torch.zeros_like(z))
+
+
+@pytest.mark.parametrize("images", [1, 128, 129, 300])
+def test_cosines_of_many_views(images: int) -> None:
+    """Computed in parts from 256 views on: every one is there, and they are symmetric to the bit."""
+    z = features(images).float()
+    S = cosines(z)
+    torch.testing.assert_close(S, F.normalize(z, dim=1) @ F.normalize(z, dim=1).T)
+    assert torch.equal(S, S.T)
 
 
 def test_thresholds_and_similarities_from_outputs_and_batch() -> None:
