@@ -19,7 +19,8 @@ def keep_freed_memory() -> bool:
     (Linux) alone can be told; elsewhere nothing happens and the answer is False. Tensors on a GPU are not concerned.
 
     Threads that start later share the heap of the first one (``Sequential(workers=N)``): heaps of their own are small
-    and give pages back whatever the thresholds are. So call it early.
+    and give pages back whatever the thresholds are. A thread that has ended before may have left such a heap to the
+    next one, so call it early.
     """
     if not sys.platform.startswith("linux"):
         return False
