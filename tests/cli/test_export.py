@@ -112,7 +112,8 @@ def test_evaluate_repeats_the_figures_of_the_last_epoch(run: Localgrad) -> None:
     status, printed = run("evaluate", "a")
     test = rows(Path("a"))[-1]["last"]["test"]
     first, *lines = printed.splitlines()
-    units, ensembles = lines[:-2], lines[-2:]
+    units, ensembles, checkpoint = lines[:-3], lines[-3:-1], lines[-1]
+    assert checkpoint == "Checkpoint: after epoch 2 of 2, seed 0, float32."
     assert status == 0
     assert first == (
         f"test top-1 {test['top1']:.2f} %  top-5 {test['top5']:.2f} %  loss {test['loss']:.4f}  (360 images)"

@@ -1,4 +1,4 @@
-"""What ``probe``, ``cka`` and ``evaluate --data`` say of the checkpoint whose figures they are."""
+"""What ``probe``, ``cka`` and ``evaluate`` say of the checkpoint whose figures they are."""
 
 import json
 import re
@@ -50,6 +50,9 @@ def test_an_interrupted_run(stopped: Localgrad) -> None:
     untrained = "Units that have not been trained: layer1.0, layer2.0, layer3.0."
     assert f"not finished: {where}; a later probe will differ. {untrained}" in plain(text)
     assert written("a/probe.json")["checkpoint"] == known
+
+    status, text = stopped("evaluate", "a")
+    assert status == 0 and text.endswith(f"not finished: {where}; a later evaluation will differ. {untrained}\n")
 
     status, text = stopped("cka", "a", "a", "--minibatch", 5)
     assert status == 0 and plain(text).count(f"a: not finished: {where}; a later comparison will differ.") == 2

@@ -19,6 +19,7 @@ from localgrad.train.newest import load_trained
 from localgrad.train.progress import OnConsole
 from localgrad.train.record import read_run
 from localgrad.train.setup import load_images, make_loaders, place
+from localgrad.train.standing import load_standing
 
 Words = Sequence[str]
 
@@ -93,7 +94,8 @@ def evaluate(words: Words) -> int:
     if problems:
         raise RunError(problems)
     device = run.torch_device()
-    net = place(load_trained(run, values["run"]), run, device)
+    net, standing = load_standing(run, values["run"])
+    place(net, run, device)
     loaders = make_loaders(run, load_images(run), device)
     found = evaluate_network(net, loaders.test, precision=run.precision)
     print(f"test top-1 {found.top1:.2f} %  top-5 {found.top5:.2f} %  loss {found.loss:.4f}  ({found.samples} images)")
@@ -102,6 +104,8 @@ def evaluate(words: Words) -> int:
             print(f"  unit {index:>3} {unit.name:<12} own head top-1 {found.units[index]:.2f} %")
     for mode, value in found.ensemble.items():
         print(f"  ensemble {mode:<12} top-1 {value:.2f} %")
+    for line in standing.lines("evaluation"):
+        print(line)
     return 0
 
 
