@@ -43,6 +43,8 @@ def test_the_python_of_a_page(
     with folder(tmp_path, monkeypatch):
         Path("page.py").write_text('print("start")\n' + '\nprint("-" * 70)\n'.join(program))
         printed = run("python page.py", capsys).split("-" * 70 + "\n")
+    # What is printed before the first block, then a part per block.
+    assert len(printed) == len(program) and printed[0].startswith("start\n")
     at = -1
     for block, after in zip(found, [*found[1:], None], strict=True):
         at += block.language == "python"

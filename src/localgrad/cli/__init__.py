@@ -4,27 +4,30 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 
 from localgrad.errors import LocalgradError, nearest
 from localgrad.version import VERSION
 
-VERBS = (
-    "recipes",
-    "train",
-    "compare",
-    "evaluate",
-    "probe",
-    "cka",
-    "maps",
-    "calibrate",
-    "export",
-    "cost",
-    "audit",
-    "plan",
-    "simulate",
-    "report",
-    "reproduce",
-)
+MODULES = {
+    "recipes": "listing",
+    "train": "training",
+    "compare": "comparing",
+    "evaluate": "training",
+    "probe": "analysing",
+    "cka": "similarity",
+    "maps": "mapping",
+    "calibrate": "calibrating",
+    "export": "training",
+    "cost": "inspecting",
+    "audit": "inspecting",
+    "plan": "planning",
+    "simulate": "simulating",
+    "report": "comparing",
+    "reproduce": "reproducing",
+}
+"""Every verb and the module of this package that has a function of its name."""
+VERBS = tuple(MODULES)
 
 
 RECIPE_VERBS = {
@@ -117,53 +120,8 @@ def find_verb(word: str) -> Callable[[Sequence[str]], int]:
     if word not in VERBS:
         raise LocalgradError(f"localgrad {word}: there is no such command. {nearest(word, VERBS)}")
     # Imported here: torch takes seconds, `--help` needs none of it, and each verb only its own part.
-    if word in ("compare", "report"):
-        from localgrad.cli import comparing  # noqa: PLC0415
-
-        return {"compare": comparing.compare, "report": comparing.report}[word]
-    if word in ("cost", "audit"):
-        from localgrad.cli import inspecting  # noqa: PLC0415
-
-        return {"cost": inspecting.cost, "audit": inspecting.audit}[word]
-    if word == "plan":
-        from localgrad.cli import planning  # noqa: PLC0415
-
-        return planning.plan
-    if word == "simulate":
-        from localgrad.cli import simulating  # noqa: PLC0415
-
-        return simulating.simulate
-    if word == "probe":
-        from localgrad.cli import analysing  # noqa: PLC0415
-
-        return analysing.probe
-    if word == "cka":
-        from localgrad.cli import similarity  # noqa: PLC0415
-
-        return similarity.cka
-    if word == "maps":
-        from localgrad.cli import mapping  # noqa: PLC0415
-
-        return mapping.maps
-    if word == "calibrate":
-        from localgrad.cli import calibrating  # noqa: PLC0415
-
-        return calibrating.calibrate
-    if word == "reproduce":
-        from localgrad.cli import reproducing  # noqa: PLC0415
-
-        return reproducing.reproduce
-    if word == "recipes":
-        from localgrad.cli import listing  # noqa: PLC0415
-
-        return listing.recipes
-    from localgrad.cli import training  # noqa: PLC0415
-
-    return {
-        "train": training.train,
-        "evaluate": training.evaluate,
-        "export": training.export,
-    }[word]
+    verb: Callable[[Sequence[str]], int] = getattr(import_module(f"localgrad.cli.{MODULES[word]}"), word)
+    return verb
 
 
 def usage() -> str:

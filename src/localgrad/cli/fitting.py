@@ -6,8 +6,8 @@ from typing import Any
 
 from localgrad.cli.options import make_run
 from localgrad.cli.recipes import Recipe
+from localgrad.cli.run_memory import run_memory
 from localgrad.cli.words import option
-from localgrad.cost import memory
 from localgrad.errors import LocalgradError
 from localgrad.heap import keep_freed_memory
 from localgrad.method import regrouped
@@ -62,14 +62,7 @@ def fit_run(run: Run, limit: str, recompute: bool | None) -> Fit:
     """What fits of the run's network and method, with its batch, precision, memory format and optimiser."""
 
     def peak(net: LocalNetwork) -> int:
-        return memory(
-            net,
-            run.batch_size,
-            precision=run.precision,
-            channels_last=run.channels_last,
-            optimizer=run.optimizer,
-            update=run.update,
-        ).peak
+        return run_memory(run, net).peak
 
     return fit(run.backbone, regrouped(run.method, run.groups), limit, peak, recompute=recompute)
 

@@ -12,10 +12,10 @@ import torch
 from localgrad.analysis import audit
 from localgrad.cli.inspecting import random_batch
 from localgrad.cli.options import run_from_origin
-from localgrad.cost import macs, macs_data, memory, memory_data
+from localgrad.cli.run_memory import run_memory
+from localgrad.cost import macs, macs_data, memory_data
 from localgrad.errors import LocalgradError, RunError
 from localgrad.methods import Backprop
-from localgrad.network import LocalNetwork
 from localgrad.partition import EqualBlocks
 from localgrad.placement import Placement, placement_problems, transfers
 from localgrad.planning import Plan, unit_costs
@@ -91,7 +91,7 @@ def cost_document(run: Run) -> Document:
     """MACs and live memory of a training step on one device, and of the same network trained end to end."""
     with torch.device("meta"):
         nets = {"own": run.network(), "baseline": baseline(run).network()}
-    own, other = ({"macs": macs_data(macs(net)), "memory": memory_data(_memory(run, net))} for net in nets.values())
+    own, other = ({"macs": macs_data(macs(net)), "memory": memory_data(run_memory(run, net))} for net in nets.values())
     units = nets["own"].unit_list()
     return {
         "kind": COST_KIND,
@@ -156,18 +156,6 @@ def plan_document(run: Run, hosts: tuple[int, ...]) -> Document:
         backprop_parameters=costs.backprop_parameters,
     )
     return {"format": FORMAT, "version": VERSION, **asdict(plan)}
-
-
-def _memory(run: Run, net: LocalNetwork) -> Any:
-    return memory(
-        net,
-        run.batch_size,
-        precision=run.precision,
-        channels_last=run.channels_last,
-        optimizer=run.optimizer,
-        update=run.update,
-        accumulate=run.accumulate,
-    )
 
 
 def _conditions(how: str) -> Mapping[str, object]:
